@@ -1,0 +1,42 @@
+//! A minimal HTTP/1.1 resource server on raw hyper, without a framework: one public and one
+//! protected resource, and nobody reaches the second without a valid HS256 JSON Web Token, which
+//! it parses and verifies itself.
+//!
+//! # What it trusts
+//!
+//! Its environment, the clock and whoever holds the secret. Every byte from a socket is hostile
+//! until its MAC is right, and its size, its pace and its form are bounded before and after that.
+//! TLS, revocation, other algorithms and who may do what are not its business.
+//!
+//! # Map
+//!
+//! Calls run one way: `main` → [`server`] → `connection` → [`exchange`] → [`site`] → [`dispatch`]
+//! → [`auth`] → [`jwt`].
+//!
+//! | module | |
+//! |---|---|
+//! | [`config`] | environment variables to a [`config::Config`] |
+//! | [`server`] | accepts, bounds and counts connections; workers; the end |
+//! | `connection` | one connection: parked, busy, lingering |
+//! | `idle` | the quiet connections of a worker, the longest first |
+//! | [`exchange`] | hyper's connection with a limit on each step |
+//! | [`site`] | what all connections share |
+//! | [`dispatch`] | path and method to handler: the whole site on one screen |
+//! | `handlers` | what the resources answer |
+//! | [`auth`] | the `Authorization` field to claims or a challenge: the only bridge |
+//! | [`response`] | the few answers that exist |
+//! | [`log`] | lines that nobody has to read |
+//! | [`jwt`] | tokens, without HTTP |
+
+pub mod auth;
+pub mod config;
+mod connection;
+pub mod dispatch;
+pub mod exchange;
+mod handlers;
+mod idle;
+pub mod jwt;
+pub mod log;
+pub mod response;
+pub mod server;
+pub mod site;

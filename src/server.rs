@@ -1,0 +1,344 @@
+//! Accepting: one listening socket, a bounded number of connections, workers that share them
+//! evenly, and an orderly end.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::connection;
+use crate::idle::Idle;
+use crate::log::Lines;
+use crate::site::Site;
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 1024;
+
+/// How long connections are still accepted after the signal to end: a load balancer may not have
+/// heard of it yet.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How often quiet connections are looked through for those whose time is up.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often, at the limit of connections or of file descriptors, it is tried again to make room
+/// when there is none.
+const ROOM_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a connection that was asked to close may take before its descriptor is looked for.
+const CLOSING_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The most often that a failure to accept is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How much may go on at once, and how it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Threads, each with a runtime of its own; 0 counts as 1.
+    pub workers: usize,
+    /// Connections served at once, over all workers.
+    pub max_connections: u32,
+    /// How long requests in flight may take after the signal to end.
+    pub drain_timeout: Duration,
+}
+
+/// The runtime of one thread.
+///
+/// # Errors
+///
+/// The system's, if it cannot give the event loop what it needs.
+pub fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default())
+}
+
+/// Listens on an address; port 0 lets the system choose. Call it inside a [`runtime`].
+///
+/// # Errors
+///
+/// The system's: above all, that the address is in use.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // A restart need not wait for the last connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves a listener until `shutdown`, and then until the requests in flight are answered or
+/// `limits.drain_timeout` is over. Call it inside a [`runtime`], whose thread is the first worker.
+///
+/// # Errors
+///
+/// The system's, if it cannot start the other workers or watch the listener.
+pub async fn serve(
+    listener: TcpListener,
+    limits: Limits,
+    site: Arc<Site>,
+    errors: Arc<Lines>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let mut acceptor = Acceptor {
+        workers: start_workers(limits.workers, &site)?,
+        seats: Arc::new(Semaphore::new(
+            usize::try_from(limits.max_connections).unwrap_or(Semaphore::MAX_PERMITS),
+        )),
+        in_hand: None,
+        errors,
+        logged: None,
+    };
+
+    {
+        let mut shutdown = pin!(shutdown);
+        let mut accepting = pin!(acceptor.run(&listener));
+        poll_fn(|cx| {
+            let _never = accepting.as_mut().poll(cx);
+            shutdown.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    let deadline = Instant::now() + limits.drain_timeout;
+    site.draining.store(true, Ordering::Relaxed);
+    let _never = timeout(GRACE, acceptor.run(&listener)).await;
+    drop(listener);
+    let _late = timeout_at(deadline, acceptor.drain(limits.max_connections)).await;
+    Ok(())
+}
+
+/// Takes connections from the queue, waits for room, hands them on.
+struct Acceptor {
+    workers: Vec<Worker>,
+    seats: Arc<Semaphore>,
+    /// A connection that is accepted and waits for room.
+    in_hand: Option<(std::net::TcpStream, SocketAddr)>,
+    errors: Arc<Lines>,
+    logged: Option<Instant>,
+}
+
+/// The acceptor's end of a worker.
+struct Worker {
+    commands: UnboundedSender<Command>,
+    connections: Arc<AtomicUsize>,
+}
+
+enum Command {
+    Serve(std::net::TcpStream, SocketAddr, Seat),
+    LongestIdle(oneshot::Sender<Option<Instant>>),
+    CloseLongestIdle,
+    CloseIdle,
+}
+
+/// One of the connections that may be served at once; to drop it makes room.
+struct Seat {
+    connections: Arc<AtomicUsize>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Acceptor {
+    /// Never ends; may be dropped at any point without losing a connection.
+    async fn run(&mut self, listener: &TcpListener) {
+        loop {
+            if self.in_hand.is_none() {
+                self.in_hand = Some(self.accept(listener).await);
+            }
+            self.seat().await;
+        }
+    }
+
+    /// Serves what is in hand, then closes idle connections and waits until none is left.
+    async fn drain(&mut self, max_connections: u32) {
+        if self.in_hand.is_some() {
+            self.seat().await;
+        }
+        for worker in &self.workers {
+            // An error would mean that the worker is gone, and with it its connections.
+            let _ = worker.commands.send(Command::CloseIdle);
+        }
+        let _closed = self.seats.acquire_many(max_connections).await;
+    }
+
+    async fn accept(&mut self, listener: &TcpListener) -> (std::net::TcpStream, SocketAddr) {
+        loop {
+            match listener.accept().await.and_then(prepare) {
+                Ok(connection) => return connection,
+                Err(error) if is_the_clients(&error) => {}
+                // Out of descriptors or memory, most likely: closing a connection helps, and so
+                // does waiting.
+                Err(error) => {
+                    self.log(&error);
+                    let pause = if self.make_room().await {
+                        CLOSING_INTERVAL
+                    } else {
+                        ROOM_INTERVAL
+                    };
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// Hands the connection in hand to the worker that has the fewest, when there is room for it.
+    async fn seat(&mut self) {
+        let permit = loop {
+            if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
+                break permit;
+            }
+            self.make_room().await;
+            if let Ok(Ok(permit)) =
+                timeout(ROOM_INTERVAL, Arc::clone(&self.seats).acquire_owned()).await
+            {
+                break permit;
+            }
+        };
+        let worker = self
+            .workers
+            .iter()
+            .min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
+        if let (Some(worker), Some((stream, peer))) = (worker, self.in_hand.take()) {
+            worker.connections.fetch_add(1, Ordering::Relaxed);
+            let seat = Seat {
+                connections: Arc::clone(&worker.connections),
+                _permit: permit,
+            };
+            let _ = worker.commands.send(Command::Serve(stream, peer, seat));
+        }
+    }
+
+    /// Asks the connection to close that has been idle longest; whether there is one.
+    async fn make_room(&self) -> bool {
+        let mut longest: Option<(Instant, &Worker)> = None;
+        for worker in &self.workers {
+            let (reply, answer) = oneshot::channel();
+            let _ = worker.commands.send(Command::LongestIdle(reply));
+            if let Ok(Some(since)) = answer.await
+                && longest.is_none_or(|(longest, _)| since < longest)
+            {
+                longest = Some((since, worker));
+            }
+        }
+        longest.is_some_and(|(_, worker)| worker.commands.send(Command::CloseLongestIdle).is_ok())
+    }
+
+    fn log(&mut self, error: &io::Error) {
+        if self
+            .logged
+            .is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL)
+        {
+            self.logged = Some(Instant::now());
+            self.errors
+                .push(format!("cannot accept a connection: {error}"));
+        }
+    }
+}
+
+/// Takes the stream out of this thread's event loop, as it may go to another's, and turns off
+/// Nagle's algorithm: an answer is written at once, and the next one must not wait for its
+/// acknowledgement.
+fn prepare(
+    (stream, peer): (TcpStream, SocketAddr),
+) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    stream.set_nodelay(true)?;
+    Ok((stream.into_std()?, peer))
+}
+
+/// Whether only one client is concerned, who went away before it was accepted. (macOS says `EINVAL`
+/// to options for such a one.)
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | InvalidInput
+    )
+}
+
+/// The first worker runs on this thread, each other on one of its own.
+fn start_workers(count: usize, site: &Arc<Site>) -> io::Result<Vec<Worker>> {
+    let (first, commands) = worker();
+    drop(tokio::task::spawn_local(work(commands, Arc::clone(site))));
+    let mut workers = vec![first];
+    for _ in 1..count {
+        let (worker, commands) = worker();
+        let site = Arc::clone(site);
+        let runtime = runtime;
+        thread::Builder::new()
+            .name("worker".into())
+            .spawn(move || runtime().map(|runtime| runtime.block_on(work(commands, site))))?;
+        workers.push(worker);
+    }
+    Ok(workers)
+}
+
+fn worker() -> (Worker, UnboundedReceiver<Command>) {
+    let (commands, receiver) = unbounded_channel();
+    (
+        Worker {
+            commands,
+            connections: Arc::default(),
+        },
+        receiver,
+    )
+}
+
+/// Serves the connections it is given, and looks after those that wait, until the acceptor is gone.
+async fn work(mut commands: UnboundedReceiver<Command>, site: Arc<Site>) {
+    let idle = Rc::new(Idle::default());
+    let mut next_sweep = Instant::now();
+    loop {
+        // Each connection has its share of `idle`: without any there is nothing to look through,
+        // and no reason to wake up.
+        let command = if Rc::strong_count(&idle) == 1 {
+            commands.recv().await
+        } else {
+            let Ok(command) = timeout_at(next_sweep, commands.recv()).await else {
+                let now = Instant::now();
+                idle.sweep(now, site.idle_timeout);
+                next_sweep = now + SWEEP_INTERVAL;
+                continue;
+            };
+            command
+        };
+        match command {
+            Some(Command::Serve(stream, peer, seat)) => {
+                let (site, idle) = (Arc::clone(&site), Rc::clone(&idle));
+                tokio::task::spawn_local(async move {
+                    // An error means no room in the event loop: the connection closes, as one too
+                    // many.
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        connection::serve(stream, peer, site, idle).await;
+                    }
+                    drop(seat);
+                });
+            }
+            Some(Command::LongestIdle(reply)) => {
+                let _ = reply.send(idle.longest());
+            }
+            Some(Command::CloseLongestIdle) => idle.close_longest(),
+            Some(Command::CloseIdle) => idle.close_all(),
+            None => return,
+        }
+    }
+}
