@@ -28,32 +28,16 @@ const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes thrown away at a time.
 const LINGER_BUFFER_LEN: usize = 8 * 1024;
 
-/// Serves one connection until either side has ended it.
-///
-/// While it is parked it holds a socket and this future, no buffer.
-pub(crate) async fn serve(
-    mut stream: TcpStream,
+/// One connection, whatever state it is in. `Seat` is what its end gives back.
+pub(crate) struct Connection<Seat> {
     peer: SocketAddr,
     site: Arc<Site>,
     idle: Rc<Idle>,
-) {
-    let watch = idle.watch();
-    let mut since = Instant::now();
-    loop {
-        let Some(ready) = parked(stream, since, &watch, &idle).await else {
-            return;
-        };
-        let end = busy(ready, peer, &site, &watch, &idle).await;
-        since = idle.cool(&watch);
-        match end {
-            End::Quiet(quiet) => stream = quiet,
-            End::Last(last) => return Box::pin(linger(last, site.header_timeout)).await,
-            End::Closed => return,
-        }
-    }
+    watch: Rc<Watch>,
+    _seat: Seat,
 }
 
-/// How a connection comes out of [`busy`].
+/// How a connection comes out of [`Connection::busy`].
 enum End {
     /// All is answered; there may be more requests.
     Quiet(TcpStream),
@@ -63,32 +47,109 @@ enum End {
     Closed,
 }
 
-/// Waits for the first byte of a request. `None` if the connection is to close and no byte is
-/// there.
-async fn parked(
-    stream: TcpStream,
-    since: Instant,
-    watch: &Rc<Watch>,
-    idle: &Idle,
-) -> Option<TcpStream> {
-    let mut is_registered = false;
-    let is_to_close = poll_fn(|cx| {
-        if !is_registered {
-            idle.park(watch, since, cx.waker());
-            is_registered = true;
+impl<Seat> Connection<Seat> {
+    pub(crate) fn new(peer: SocketAddr, site: Arc<Site>, idle: Rc<Idle>, seat: Seat) -> Box<Self> {
+        let watch = idle.watch();
+        Box::new(Self {
+            peer,
+            site,
+            idle,
+            watch,
+            _seat: seat,
+        })
+    }
+
+    /// Serves until either side has ended it. A parked connection holds its socket, this future
+    /// and itself, no buffer.
+    pub(crate) async fn serve(self: Box<Self>, stream: std::net::TcpStream) {
+        // An error means no room in the event loop: the connection closes, as one too many.
+        let Ok(mut stream) = TcpStream::from_std(stream) else {
+            return;
+        };
+        let mut since = Instant::now();
+        while let Some(ready) = self.parked(stream, since).await {
+            let end = self.busy(ready).await;
+            since = self.idle.cool(&self.watch);
+            match end {
+                End::Quiet(quiet) => stream = quiet,
+                End::Last(last) => return Box::pin(linger(last, self.site.header_timeout)).await,
+                End::Closed => return,
+            }
         }
-        if watch.is_to_close() {
-            return Poll::Ready(true);
+    }
+
+    /// Waits for the first byte of a request. `None` if the connection is to close and no byte is
+    /// there.
+    async fn parked(&self, stream: TcpStream, since: Instant) -> Option<TcpStream> {
+        let mut is_registered = false;
+        let is_to_close = poll_fn(|cx| {
+            if !is_registered {
+                self.idle.park(&self.watch, since, cx.waker());
+                is_registered = true;
+            }
+            if self.watch.is_to_close() {
+                return Poll::Ready(true);
+            }
+            // An error is ready too: reading will meet it again.
+            stream.poll_read_ready(cx).map(|_| false)
+        })
+        .await;
+        self.idle.unpark(&self.watch);
+        if is_to_close {
+            with_unread_bytes(stream)
+        } else {
+            Some(stream)
         }
-        // An error is ready too: reading will meet it again.
-        stream.poll_read_ready(cx).map(|_| false)
-    })
-    .await;
-    idle.unpark(watch);
-    if is_to_close {
-        with_unread_bytes(stream)
-    } else {
-        Some(stream)
+    }
+
+    /// Lets hyper have the stream until it is quiet, and longer if there is a place among the warm
+    /// ones.
+    async fn busy(&self, stream: TcpStream) -> End {
+        let mut exchange = self.exchange(stream, Bytes::new(), None);
+        loop {
+            let event = poll_fn(|cx| match exchange.poll(cx) {
+                Poll::Ready(Event::Quiet) if self.idle.keep_warm(&self.watch, cx.waker()) => {
+                    Poll::Pending
+                }
+                Poll::Ready(event) => Poll::Ready(event),
+                Poll::Pending => {
+                    self.watch.busy();
+                    Poll::Pending
+                }
+            })
+            .await;
+            match event {
+                Event::Ended => return exchange.into_open_stream().map_or(End::Closed, End::Last),
+                Event::Overdue => return End::Closed,
+                Event::Quiet => {
+                    let (stream, unread) = exchange.into_parts();
+                    if unread.is_empty() {
+                        return End::Quiet(stream);
+                    }
+                    // The beginning of a head came along with the request before it: it is late
+                    // since then.
+                    let since = self.watch.quiet_since().unwrap_or_else(Instant::now);
+                    self.watch.busy();
+                    let deadline = since + self.site.header_timeout;
+                    exchange = self.exchange(stream, unread, Some(deadline));
+                }
+            }
+        }
+    }
+
+    fn exchange(
+        &self,
+        stream: TcpStream,
+        unread: Bytes,
+        deadline: Option<Instant>,
+    ) -> Box<Exchange<TcpStream>> {
+        Box::new(Exchange::new(
+            stream,
+            self.peer,
+            Arc::clone(&self.site),
+            unread,
+            deadline,
+        ))
     }
 }
 
@@ -99,53 +160,6 @@ fn with_unread_bytes(stream: TcpStream) -> Option<TcpStream> {
     match stream.peek(&mut [0]) {
         Ok(1..) => TcpStream::from_std(stream).ok(),
         _ => None,
-    }
-}
-
-/// Lets hyper have the stream until it is quiet, and longer if there is a place among the warm
-/// ones.
-async fn busy(
-    stream: TcpStream,
-    peer: SocketAddr,
-    site: &Arc<Site>,
-    watch: &Rc<Watch>,
-    idle: &Idle,
-) -> End {
-    let new = |stream, unread, deadline| {
-        Box::new(Exchange::new(
-            stream,
-            peer,
-            Arc::clone(site),
-            unread,
-            deadline,
-        ))
-    };
-    let mut exchange = new(stream, Bytes::new(), None);
-    loop {
-        let event = poll_fn(|cx| match exchange.poll(cx) {
-            Poll::Ready(Event::Quiet) if idle.keep_warm(watch, cx.waker()) => Poll::Pending,
-            Poll::Ready(event) => Poll::Ready(event),
-            Poll::Pending => {
-                watch.busy();
-                Poll::Pending
-            }
-        })
-        .await;
-        match event {
-            Event::Ended => return exchange.into_open_stream().map_or(End::Closed, End::Last),
-            Event::Overdue => return End::Closed,
-            Event::Quiet => {
-                let (stream, unread) = exchange.into_parts();
-                if unread.is_empty() {
-                    return End::Quiet(stream);
-                }
-                // The beginning of a head came along with the request before it: it is late since
-                // then.
-                let since = watch.quiet_since().unwrap_or_else(Instant::now);
-                watch.busy();
-                exchange = new(stream, unread, Some(since + site.header_timeout));
-            }
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::connection;
+use crate::connection::Connection;
 use crate::idle::Idle;
 use crate::log::Lines;
 use crate::site::Site;
@@ -323,15 +323,8 @@ async fn work(mut commands: UnboundedReceiver<Command>, site: Arc<Site>) {
         };
         match command {
             Some(Command::Serve(stream, peer, seat)) => {
-                let (site, idle) = (Arc::clone(&site), Rc::clone(&idle));
-                tokio::task::spawn_local(async move {
-                    // An error means no room in the event loop: the connection closes, as one too
-                    // many.
-                    if let Ok(stream) = TcpStream::from_std(stream) {
-                        connection::serve(stream, peer, site, idle).await;
-                    }
-                    drop(seat);
-                });
+                let connection = Connection::new(peer, Arc::clone(&site), Rc::clone(&idle), seat);
+                tokio::task::spawn_local(connection.serve(stream));
             }
             Some(Command::LongestIdle(reply)) => {
                 let _ = reply.send(idle.longest());
