@@ -48,15 +48,15 @@ enum End {
 }
 
 impl<Seat> Connection<Seat> {
-    pub(crate) fn new(peer: SocketAddr, site: Arc<Site>, idle: Rc<Idle>, seat: Seat) -> Box<Self> {
+    pub(crate) fn new(peer: SocketAddr, site: Arc<Site>, idle: Rc<Idle>, seat: Seat) -> Self {
         let watch = idle.watch();
-        Box::new(Self {
+        Self {
             peer,
             site,
             idle,
             watch,
             _seat: seat,
-        })
+        }
     }
 
     /// Serves until either side has ended it. A parked connection holds its socket, this future

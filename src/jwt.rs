@@ -93,24 +93,21 @@ impl Verifier {
     /// The first rule that the token breaks, in the order of [`Error`]'s variants. At the very
     /// second of `exp` a token is expired; at the very second of `nbf` it is valid.
     pub fn verify(&self, token: &str, now: NumericDate) -> Result<VerifiedClaims, Error> {
-        let token = UnverifiedToken::parse(token)?;
+        let token = UnverifiedToken::split(token)?;
         if !self.current.verify(&token)
             && !self.previous.as_ref().is_some_and(|key| key.verify(&token))
         {
             return Err(Error::WrongSignature);
         }
 
-        let mut buffer =
-            vec![0; base64url::decoded_len(token.header().len().max(token.payload().len()))];
+        // One buffer for both: base64url is longer than what it encodes.
+        let mut buffer = Vec::with_capacity(token.header().len().max(token.payload().len()));
         if !header::COMMON.contains(&token.header()) {
-            let header =
-                base64url::decode(token.header(), &mut buffer).ok_or(Error::NotBase64url)?;
-            header::validate(str::from_utf8(header).map_err(|_| Error::MalformedHeader)?)?;
+            base64url::decode_onto(token.header(), &mut buffer).ok_or(Error::NotBase64url)?;
+            header::validate(str::from_utf8(&buffer).map_err(|_| Error::MalformedHeader)?)?;
+            buffer.clear();
         }
-        let payload_len = base64url::decode(token.payload(), &mut buffer)
-            .ok_or(Error::NotBase64url)?
-            .len();
-        buffer.truncate(payload_len);
+        base64url::decode_onto(token.payload(), &mut buffer).ok_or(Error::NotBase64url)?;
         let payload = String::from_utf8(buffer).map_err(|_| Error::MalformedClaims)?;
         VerifiedClaims::validate(payload, &self.policy, now)
     }

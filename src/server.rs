@@ -324,7 +324,7 @@ async fn work(mut commands: UnboundedReceiver<Command>, site: Arc<Site>) {
         match command {
             Some(Command::Serve(stream, peer, seat)) => {
                 let connection = Connection::new(peer, Arc::clone(&site), Rc::clone(&idle), seat);
-                tokio::task::spawn_local(connection.serve(stream));
+                tokio::task::spawn_local(Box::new(connection).serve(stream));
             }
             Some(Command::LongestIdle(reply)) => {
                 let _ = reply.send(idle.longest());

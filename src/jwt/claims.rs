@@ -3,12 +3,11 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_core::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::Policy;
 use super::error::Error;
-use super::json::{self, Claim, Expecting, OneOf};
+use super::json::{self, Claim};
 
 /// A time as RFC 7519 §2 counts it: seconds since 1970-01-01T00:00:00Z, leap seconds ignored,
 /// fractions allowed.
@@ -38,9 +37,7 @@ pub struct VerifiedClaims {
 impl VerifiedClaims {
     /// Validates a decoded payload whose MAC is right, at the time `now`.
     pub(super) fn validate(json: String, policy: &Policy, now: NumericDate) -> Result<Self, Error> {
-        json::read(&json, RegisteredClaims(policy))
-            .ok_or(Error::MalformedClaims)?
-            .validate(policy, now)?;
+        validate(&json, policy, now)?;
         Ok(Self { json })
     }
 
@@ -56,7 +53,7 @@ impl VerifiedClaims {
     /// more than 127 levels.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<Value> {
-        json::read(&self.json, Member(name))?
+        json::member(&self.json, name)
     }
 
     /// The subject (`sub`, RFC 7519 §4.1.2): a string as it is, an integer of 64 bits in decimal.
@@ -78,39 +75,37 @@ impl fmt::Debug for VerifiedClaims {
     }
 }
 
-/// The claims that decide something.
-struct ClaimsSet {
-    exp: Claim,
-    nbf: Claim,
-    iat: Claim,
-    iss: Claim,
-    aud: Claim,
-}
+fn validate(json: &str, policy: &Policy, NumericDate(now): NumericDate) -> Result<(), Error> {
+    let (issuer, audience) = (policy.issuer.as_deref(), policy.audience.as_deref());
+    let wanted = [
+        ("exp", None),
+        ("nbf", None),
+        ("iat", None),
+        ("iss", issuer),
+        ("aud", audience),
+    ];
+    let [exp, nbf, iat, iss, aud] = json::members(json, wanted).ok_or(Error::MalformedClaims)?;
 
-impl ClaimsSet {
-    fn validate(self, policy: &Policy, NumericDate(now): NumericDate) -> Result<(), Error> {
-        let expiration = seconds(self.exp)?;
-        let not_before = seconds(self.nbf)?;
-        seconds(self.iat)?;
-
-        let leeway = f64::from(policy.leeway);
-        match expiration {
-            None if policy.require_exp => return Err(Error::MissingExpiration),
-            Some(expiration) if now >= expiration + leeway => return Err(Error::Expired),
-            _ => {}
-        }
-        if not_before.is_some_and(|not_before| now < not_before - leeway) {
-            return Err(Error::NotYetValid);
-        }
-        if policy.issuer.is_some() && self.iss != (Claim::Text { expected: true }) {
-            return Err(Error::WrongIssuer);
-        }
-        match (&policy.audience, self.aud) {
-            (None, Claim::Absent)
-            | (Some(_), Claim::Text { expected: true } | Claim::Texts { expected: true }) => Ok(()),
-            (None, _) => Err(Error::UnexpectedAudience),
-            (Some(_), _) => Err(Error::WrongAudience),
-        }
+    let expiration = seconds(exp)?;
+    let not_before = seconds(nbf)?;
+    seconds(iat)?;
+    let leeway = f64::from(policy.leeway);
+    match expiration {
+        None if policy.require_exp => return Err(Error::MissingExpiration),
+        Some(expiration) if now >= expiration + leeway => return Err(Error::Expired),
+        _ => {}
+    }
+    if not_before.is_some_and(|not_before| now < not_before - leeway) {
+        return Err(Error::NotYetValid);
+    }
+    if issuer.is_some() && iss != (Claim::Text { expected: true }) {
+        return Err(Error::WrongIssuer);
+    }
+    match (audience, aud) {
+        (None, Claim::Absent)
+        | (Some(_), Claim::Text { expected: true } | Claim::Texts { expected: true }) => Ok(()),
+        (None, _) => Err(Error::UnexpectedAudience),
+        (Some(_), _) => Err(Error::WrongAudience),
     }
 }
 
@@ -119,83 +114,5 @@ fn seconds(claim: Claim) -> Result<Option<f64>, Error> {
         Claim::Absent => Ok(None),
         Claim::Number(seconds) => Ok(Some(seconds)),
         _ => Err(Error::MalformedTime),
-    }
-}
-
-/// Reads the object's [`ClaimsSet`]; of a name given twice the last counts (RFC 7519 §4).
-struct RegisteredClaims<'p>(&'p Policy);
-
-impl<'de> DeserializeSeed<'de> for RegisteredClaims<'_> {
-    type Value = ClaimsSet;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ClaimsSet, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RegisteredClaims<'_> {
-    type Value = ClaimsSet;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ClaimsSet, A::Error> {
-        let Self(policy) = self;
-        let mut claims = ClaimsSet {
-            exp: Claim::Absent,
-            nbf: Claim::Absent,
-            iat: Claim::Absent,
-            iss: Claim::Absent,
-            aud: Claim::Absent,
-        };
-        while let Some(name) = map.next_key_seed(OneOf(["exp", "nbf", "iat", "iss", "aud"]))? {
-            match name {
-                Some("exp") => claims.exp = map.next_value_seed(Expecting(None))?,
-                Some("nbf") => claims.nbf = map.next_value_seed(Expecting(None))?,
-                Some("iat") => claims.iat = map.next_value_seed(Expecting(None))?,
-                Some("iss") if policy.issuer.is_some() => {
-                    claims.iss = map.next_value_seed(Expecting(policy.issuer.as_deref()))?;
-                }
-                Some("aud") => {
-                    claims.aud = map.next_value_seed(Expecting(policy.audience.as_deref()))?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(claims)
-    }
-}
-
-/// Reads one member of the object, whatever it is; the last of that name.
-struct Member<'n>(&'n str);
-
-impl<'de> DeserializeSeed<'de> for Member<'_> {
-    type Value = Option<Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Value>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Option<Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Value>, A::Error> {
-        let mut value = None;
-        while let Some(name) = map.next_key_seed(OneOf([self.0]))? {
-            if name.is_some() {
-                value = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(value)
     }
 }

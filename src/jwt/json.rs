@@ -6,15 +6,7 @@ use std::fmt;
 use serde_core::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-
-/// Reads one JSON text, and nothing after it but white space; `None` if it is not what `seed`
-/// reads.
-pub(super) fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Option<S::Value> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = seed.deserialize(&mut deserializer).ok()?;
-    deserializer.end().ok()?;
-    Some(value)
-}
+use serde_json::Value;
 
 /// A member's value, as far as any rule cares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,9 +23,104 @@ pub(super) enum Claim {
     Other,
 }
 
+/// Reads members of an object by their names, each with the text that it is expected to be or to
+/// contain, if any. Names are compared after unescaping; of a name given twice the last counts
+/// (RFC 7519 §4). Other members are skipped, whatever they are.
+///
+/// `None` if `text` is not one JSON object with nothing after it but white space.
+pub(super) fn members<const N: usize>(
+    text: &str,
+    wanted: [(&str, Option<&str>); N],
+) -> Option<[Claim; N]> {
+    read(text, Members(wanted))
+}
+
+/// Reads one member of an object, as [`members`] does. `None` if there is none, or no object.
+pub(super) fn member(text: &str, name: &str) -> Option<Value> {
+    read(text, Member(name))?
+}
+
+fn read<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Option<V::Value> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = deserializer.deserialize_map(visitor).ok()?;
+    deserializer.end().ok()?;
+    Some(value)
+}
+
+struct Members<'w, const N: usize>([(&'w str, Option<&'w str>); N]);
+
+impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
+    type Value = [Claim; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<[Claim; N], A::Error> {
+        let mut claims = [Claim::Absent; N];
+        let position = |name: &str| self.0.iter().position(|(wanted, _)| *wanted == name);
+        while let Some(at) = map.next_key_seed(Name(position))? {
+            match at.and_then(|at| claims.get_mut(at).zip(self.0.get(at))) {
+                Some((claim, (_, expected))) => {
+                    *claim = map.next_value_seed(Expecting(*expected))?;
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(claims)
+    }
+}
+
+struct Member<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Value>, A::Error> {
+        let mut value = None;
+        while let Some(is_wanted) = map.next_key_seed(Name(|name: &str| name == self.0))? {
+            if is_wanted {
+                value = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(value)
+    }
+}
+
+/// Reads a member's name, unescaped, into what this function makes of it.
+struct Name<F>(F);
+
+impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Name<F> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Name<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<T, E> {
+        Ok((self.0)(name))
+    }
+}
+
 /// Reads any value into a [`Claim`], comparing strings with the expected one.
 #[derive(Clone, Copy)]
-pub(super) struct Expecting<'e>(pub(super) Option<&'e str>);
+struct Expecting<'e>(Option<&'e str>);
 
 impl<'de> DeserializeSeed<'de> for Expecting<'_> {
     type Value = Claim;
@@ -103,29 +190,5 @@ impl<'de> Visitor<'de> for Expecting<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Claim, A::Error> {
         while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Claim::Other)
-    }
-}
-
-/// Reads a member's name, unescaped, into the one of these that it is, or `None`.
-#[derive(Clone, Copy)]
-pub(super) struct OneOf<'n, const N: usize>(pub(super) [&'n str; N]);
-
-impl<'de, 'n, const N: usize> DeserializeSeed<'de> for OneOf<'n, N> {
-    type Value = Option<&'n str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'n, const N: usize> Visitor<'_> for OneOf<'n, N> {
-    type Value = Option<&'n str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.into_iter().find(|&known| known == name))
     }
 }

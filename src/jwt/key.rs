@@ -88,12 +88,12 @@ impl Key {
     }
 }
 
-/// Words of eight bytes: `subtle` guards each step of a comparison against the optimizer, and four
-/// steps are cheaper than 32.
-fn words(mac: &[u8; MAC_LEN]) -> [u64; MAC_LEN / 8] {
-    let mut words = [0; MAC_LEN / 8];
+/// The eight words of SHA-256: `subtle` guards each step of a comparison against the optimizer, and
+/// eight steps are cheaper than 32.
+fn words(mac: &[u8; MAC_LEN]) -> [u32; MAC_LEN / 4] {
+    let mut words = [0; MAC_LEN / 4];
     for (word, bytes) in words.iter_mut().zip(mac.as_chunks().0) {
-        *word = u64::from_ne_bytes(*bytes);
+        *word = u32::from_ne_bytes(*bytes);
     }
     words
 }
