@@ -79,27 +79,25 @@ fn main() -> ExitCode {
     let out = Lines::to(io::stdout());
     let err = Lines::to(io::stderr());
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let arguments: Vec<&str> = arguments
-        .iter()
-        .map(|argument| argument.to_str().unwrap_or("\u{fffd}"))
-        .collect();
+    let arguments: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
     let environment = Environment::of_process();
 
-    let outcome = match arguments.as_slice() {
-        [] => run(&environment, &out, &err),
-        ["token", options @ ..] => token(&environment, options).map(|token| out.push(token)),
-        ["health"] => health(&environment),
-        ["--help"] => {
+    let outcome = match arguments.as_deref() {
+        Some([]) => run(&environment, &out, &err),
+        Some(["token", options @ ..]) => token(&environment, options).map(|token| out.push(token)),
+        Some(["health"]) => health(&environment),
+        Some(["--help"]) => {
             out.push(HELP.into());
             Ok(())
         }
-        ["--version"] => {
+        Some(["--version"]) => {
             out.push(format!("resource-server {}", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
-        _ => Err(Failure::usage(format!(
-            "unknown arguments {arguments:?}: try --help"
+        Some(unknown) => Err(Failure::usage(format!(
+            "unknown arguments {unknown:?}: try --help"
         ))),
+        None => Err(Failure::usage("an argument is not UTF-8")),
     };
     let status = outcome.map_or_else(
         |failure| {

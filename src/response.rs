@@ -3,8 +3,8 @@
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
@@ -135,6 +135,9 @@ impl Answer {
         fields.clear();
         if !self.content.is_empty() {
             fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        } else if self.status != StatusCode::NO_CONTENT {
+            // hyper leaves it out of answers to HEAD.
+            fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if let Some(user) = self.user {
             fields.insert(X_AUTH_REQUEST_USER, user);
