@@ -95,11 +95,14 @@ impl<Seat> Connection<Seat> {
         })
         .await;
         self.idle.unpark(&self.watch);
-        if is_to_close {
-            with_unread_bytes(stream)
-        } else {
-            Some(stream)
+        if !is_to_close {
+            return Some(stream);
         }
+        let stream = with_unread_bytes(stream)?;
+        // The event loop is yet to see them too: hyper would find nothing to read, and call it
+        // quiet.
+        poll_fn(|cx| stream.poll_read_ready(cx)).await.ok()?;
+        Some(stream)
     }
 
     /// Lets hyper have the stream until it is quiet, and longer if there is a place among the warm

@@ -25,6 +25,7 @@
 //! assert_eq!(verifier.verify(&forged, SystemTime::now().into()).unwrap_err(), Error::NotThreeParts);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![doc = include_str!("jwt/review.md")]
 
 mod base64url;
 mod claims;
@@ -84,14 +85,15 @@ impl Verifier {
 
     /// Verifies a token and validates its claims at the time `now`.
     ///
-    /// Costs at most two MACs over 8,192 bytes, and allocates nothing before the MAC is right;
-    /// after it, one buffer of the size of the decoded header or payload, and what `serde_json`
-    /// needs for escapes, nested values and errors.
+    /// Costs at most two MACs over 8,192 bytes, and allocates nothing before the MAC is right; after
+    /// it, one buffer no longer than the token, and what `serde_json` needs for escapes, nested
+    /// values and errors.
     ///
     /// # Errors
     ///
-    /// The first rule that the token breaks, in the order of [`Error`]'s variants. At the very
-    /// second of `exp` a token is expired; at the very second of `nbf` it is valid.
+    /// The first rule that the token breaks, in the order of [`Error`]'s variants; but a token with
+    /// a wrong MAC is told so even if its header or payload is no base64url. At the very second of
+    /// `exp` a token is expired; at the very second of `nbf` it is valid.
     pub fn verify(&self, token: &str, now: NumericDate) -> Result<VerifiedClaims, Error> {
         let token = UnverifiedToken::split(token)?;
         if !self.current.verify(&token)
@@ -100,14 +102,22 @@ impl Verifier {
             return Err(Error::WrongSignature);
         }
 
-        // One buffer for both: base64url is longer than what it encodes.
-        let mut buffer = Vec::with_capacity(token.header().len().max(token.payload().len()));
-        if !header::COMMON.contains(&token.header()) {
+        // Both are decoded before either is read: base64url is longer than what it encodes.
+        let mut buffer = Vec::with_capacity(token.signing_input().len());
+        let is_common = header::COMMON.contains(&token.header());
+        if !is_common {
             base64url::decode_onto(token.header(), &mut buffer).ok_or(Error::NotBase64url)?;
-            header::validate(str::from_utf8(&buffer).map_err(|_| Error::MalformedHeader)?)?;
-            buffer.clear();
         }
+        let header_len = buffer.len();
         base64url::decode_onto(token.payload(), &mut buffer).ok_or(Error::NotBase64url)?;
+
+        let header = buffer.drain(..header_len);
+        if !is_common {
+            header::validate(
+                str::from_utf8(header.as_slice()).map_err(|_| Error::MalformedHeader)?,
+            )?;
+        }
+        drop(header);
         let payload = String::from_utf8(buffer).map_err(|_| Error::MalformedClaims)?;
         VerifiedClaims::validate(payload, &self.policy, now)
     }

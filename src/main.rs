@@ -40,7 +40,7 @@ const MAX_TTL: u64 = 10 * 366 * 24 * 3600;
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1800);
 
 /// How long the process waits at its end for the readers of its last lines.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why the process ends, in one line, and with which status.
 struct Failure {

@@ -12,7 +12,7 @@ use super::json::{self, Claim};
 /// A time as RFC 7519 §2 counts it: seconds since 1970-01-01T00:00:00Z, leap seconds ignored,
 /// fractions allowed.
 ///
-/// Invariant: finite. Made from a [`SystemTime`], before or after 1970; a quarter of a microsecond
+/// Invariant: finite. Made from a [`SystemTime`], before or after 1970; half a microsecond
 /// is the finest step it holds in this century.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct NumericDate(f64);

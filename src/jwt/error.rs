@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// The rule that a token broke. The checks run in the order of the variants, and the first failure
-/// decides.
+/// The rule that a token broke. The first failure decides, in the order of the variants.
 ///
 /// An error carries no text from the token, so that it can be logged and sent to the caller as it
 /// is.
@@ -80,12 +79,12 @@ impl Error {
             Self::EmptyPart => "malformed token: header or payload is empty",
             Self::NotBase64url => "malformed token: not canonical base64url without padding",
             Self::WrongSignature => "wrong signature",
-            Self::MalformedHeader => "malformed token: the header is not a JSON object",
+            Self::MalformedHeader => "malformed token: the header is not a valid JSON object",
             Self::WrongAlgorithm => "the algorithm is not HS256",
             Self::CriticalExtension => {
                 "the header asks for an extension (crit, b64) that is not supported"
             }
-            Self::MalformedClaims => "malformed token: the payload is not a JSON object",
+            Self::MalformedClaims => "malformed token: the payload is not a valid JSON object",
             Self::MalformedTime => "malformed token: exp, nbf or iat is not a number",
             Self::MissingExpiration => "the token has no expiration time (exp)",
             Self::Expired => "the token has expired",

@@ -27,3 +27,22 @@ pub(super) fn validate(text: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::base64url;
+    use super::*;
+
+    #[test]
+    fn common_header_passes_validation() {
+        for text in COMMON {
+            let mut json = Vec::new();
+            assert_eq!(base64url::decode_onto(text, &mut json), Some(()), "{text}");
+            assert_eq!(
+                validate(str::from_utf8(&json).unwrap_or_default()),
+                Ok(()),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The compact serialization: three parts of canonical base64url, and no second way to write one.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use resource_server::jwt::{Error, UnverifiedToken};
+
+use crate::support::{base64url, from_base64url, rank, signed, verdict, with_payload};
+
+const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+fn good() -> String {
+    with_payload(r#"{"sub":"alice"}"#)
+}
+
+#[test]
+fn token_that_parses_gives_back_its_parts() {
+    let good = good();
+    let token = UnverifiedToken::parse(&good).unwrap();
+    assert_eq!(token.header(), "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9");
+    assert_eq!(token.payload(), "eyJzdWIiOiJhbGljZSJ9");
+    assert_eq!(
+        token.signing_input(),
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbGljZSJ9"
+    );
+    let (_, signature) = good.rsplit_once('.').unwrap();
+    assert_eq!(token.signature()[..], from_base64url(signature));
+}
+
+/// Attack: malleable base64. What was logged, cached or revoked by its text must have no twin.
+#[test]
+fn token_with_any_one_character_changed_is_refused() {
+    let good = good();
+    for place in 0..good.len() {
+        for letter in ALPHABET.chars().chain(".=+/ \n\0~".chars()) {
+            if good[place..].starts_with(letter) {
+                continue;
+            }
+            let changed = format!("{}{letter}{}", &good[..place], &good[place + 1..]);
+            let error = verdict(&changed).expect_err(&changed);
+            assert!(
+                rank(error) <= rank(Error::WrongSignature),
+                "{changed}: {error:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn token_with_any_one_character_more_or_less_is_refused() {
+    let good = good();
+    for place in 0..=good.len() {
+        for letter in ALPHABET.chars().chain(".=+/ \n\0~é".chars()) {
+            let longer = format!("{}{letter}{}", &good[..place], &good[place..]);
+            assert!(verdict(&longer).is_err(), "{longer}");
+        }
+    }
+    for place in 0..good.len() {
+        let shorter = format!("{}{}", &good[..place], &good[place + 1..]);
+        assert!(verdict(&shorter).is_err(), "{shorter}");
+        assert!(verdict(&good[..place]).is_err(), "{}", &good[..place]);
+        assert!(
+            verdict(&good[place + 1..]).is_err(),
+            "{}",
+            &good[place + 1..]
+        );
+    }
+}
+
+#[test]
+fn token_with_white_space_or_a_scheme_around_it_is_refused() {
+    let good = good();
+    for token in [
+        format!(" {good}"),
+        format!("{good} "),
+        format!("{good}\n"),
+        format!("\u{feff}{good}"),
+        format!("Bearer {good}"),
+        format!("\"{good}\""),
+        format!("{good},"),
+        format!("{good}\0"),
+    ] {
+        let error = verdict(&token).expect_err(&token);
+        assert!(
+            rank(error) <= rank(Error::WrongSignature),
+            "{token}: {error:?}"
+        );
+    }
+}
+
+/// Each ASCII character, and some beyond, at each place of parts of one to forty characters:
+/// alone it decides, in the header and in the payload.
+#[test]
+fn part_with_one_foreign_character_is_refused_wherever_it_stands() {
+    let signature = base64url([0; 32]);
+    for len in (2..=40).filter(|len| len % 4 != 1) {
+        for place in 0..len {
+            for letter in ('\0'..='\u{7f}').chain(['é', '\u{ff21}', '\u{1f600}']) {
+                let mut part: String = "A".repeat(len);
+                part.replace_range(place..=place, letter.encode_utf8(&mut [0; 4]));
+                let is_base64url = URL_SAFE_NO_PAD.decode(&part).is_ok();
+                // A dot is a matter of parts, not of characters.
+                let expected = match letter {
+                    '.' => continue,
+                    _ if is_base64url => None,
+                    _ => Some(Error::NotBase64url),
+                };
+                for token in [
+                    format!("{part}.AA.{signature}"),
+                    format!("AA.{part}.{signature}"),
+                ] {
+                    assert_eq!(UnverifiedToken::parse(&token).err(), expected, "{token}");
+                }
+            }
+        }
+    }
+}
+
+/// Every text of two and of three characters against another engine: which last characters leave
+/// unused bits set.
+#[test]
+fn part_with_unused_bits_set_is_refused() {
+    let signature = base64url([0; 32]);
+    let mut accepted = 0;
+    for first in ALPHABET.chars() {
+        for second in ALPHABET.chars() {
+            for part in [
+                format!("{first}{second}"),
+                format!("{first}A{second}"),
+                format!("AAAA{first}{second}"),
+                format!("AAAAA{first}{second}"),
+            ] {
+                let is_canonical = URL_SAFE_NO_PAD.decode(&part).is_ok();
+                accepted += u32::from(is_canonical);
+                for token in [
+                    format!("{part}.AA.{signature}"),
+                    format!("AA.{part}.{signature}"),
+                ] {
+                    let expected = (!is_canonical).then_some(Error::NotBase64url);
+                    assert_eq!(UnverifiedToken::parse(&token).err(), expected, "{token}");
+                }
+            }
+        }
+    }
+    // Of two characters the last has 4 free values, of three 16.
+    assert_eq!(accepted, 64 * 2 * (4 + 16));
+}
+
+#[test]
+fn part_of_a_length_that_no_bytes_have_is_refused() {
+    let signature = base64url([0; 32]);
+    for len in 1..100 {
+        let part = "A".repeat(len);
+        let expected = (len % 4 == 1).then_some(Error::NotBase64url);
+        for token in [
+            format!("{part}.AA.{signature}"),
+            format!("AA.{part}.{signature}"),
+        ] {
+            assert_eq!(UnverifiedToken::parse(&token).err(), expected, "{len}");
+        }
+    }
+}
+
+#[test]
+fn part_in_standard_base64_or_with_padding_is_refused() {
+    let header = base64url(r#"{"alg":"HS256"}"#);
+    for payload in [
+        "e30=",
+        "e30==",
+        "e30%3D",
+        "eyI_Ijp-fQ",
+        "eyI/Ijp+fQ",
+        "e 30",
+        "e30\n",
+        "e30\r\n",
+    ] {
+        let token = signed(&format!("{header}.{payload}"));
+        let expected = match payload {
+            // "{\"?\":~}", the same bytes as its neighbour in the other alphabet.
+            "eyI_Ijp-fQ" => Error::MalformedClaims,
+            _ => Error::NotBase64url,
+        };
+        assert_eq!(verdict(&token), Err(expected), "{payload:?}");
+    }
+}
+
+#[test]
+fn signature_of_any_other_length_is_refused() {
+    let good = good();
+    let (signing_input, signature) = good.rsplit_once('.').unwrap();
+    for len in (0..43).chain(44..100) {
+        let signature = signature.repeat(3);
+        let token = format!("{signing_input}.{}", &signature[..len]);
+        let error = verdict(&token).expect_err(&token);
+        assert!(
+            rank(error) < rank(Error::WrongSignature),
+            "{token}: {error:?}"
+        );
+    }
+}
+
+/// The four texts that a lenient decoder takes for one signature.
+#[test]
+fn signature_with_unused_bits_set_is_refused() {
+    let good = good();
+    let (rest, last) = good.split_at(good.len() - 1);
+    let value = ALPHABET.find(last).unwrap();
+    assert_eq!(value % 4, 0);
+    for bits in 1..4 {
+        let twin = format!("{rest}{}", &ALPHABET[value + bits..=value + bits]);
+        assert_eq!(verdict(&twin), Err(Error::NotBase64url), "{twin}");
+    }
+}
+
+/// The dot between header and payload is signed too.
+#[test]
+fn token_with_a_character_moved_across_a_dot_is_refused() {
+    let good = good();
+    let first_dot = good.find('.').unwrap();
+    for place in (1..first_dot).chain(first_dot + 2..good.rfind('.').unwrap()) {
+        let mut moved: String = good.clone();
+        moved.remove(first_dot);
+        moved.insert(place, '.');
+        if moved != good {
+            let error = verdict(&moved).expect_err(&moved);
+            assert!(
+                rank(error) <= rank(Error::WrongSignature),
+                "{moved}: {error:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,601 @@
+//! Every way to be refused, by hand, and which of several comes first.
+
+use resource_server::jwt::{Error, MAX_TOKEN_LEN, NumericDate, Policy, Verifier};
+
+use crate::support::{
+    NOW, at, base64url, from_base64url, key, rank, signed, verdict, verdict_at, with_header,
+    with_payload, with_wrong_mac,
+};
+
+struct Refusal {
+    /// What is wrong with the token.
+    wrong: &'static str,
+    token: String,
+    policy: Policy,
+    now: NumericDate,
+    error: Error,
+}
+
+fn policy() -> Policy {
+    Policy::default()
+}
+
+fn with_issuer() -> Policy {
+    Policy {
+        issuer: Some("https://issuer.example".into()),
+        ..policy()
+    }
+}
+
+fn with_audience() -> Policy {
+    Policy {
+        audience: Some("https://api.example".into()),
+        ..policy()
+    }
+}
+
+/// Rightly signed and all right at [`NOW`], with an expiration time and an issuer.
+fn good() -> String {
+    with_payload(r#"{"sub":"alice","exp":1700000060,"iss":"https://issuer.example"}"#)
+}
+
+fn refusals() -> Vec<Refusal> {
+    let good = good();
+    let parts: Vec<&str> = good.split('.').collect();
+    let [header, payload, signature] = parts[..] else {
+        panic!("three parts")
+    };
+    let refusal = |wrong, token, error| Refusal {
+        wrong,
+        token,
+        policy: policy(),
+        now: at(NOW, 0),
+        error,
+    };
+    let under = |policy, wrong, token, error| Refusal {
+        policy,
+        ..refusal(wrong, token, error)
+    };
+    let requiring_exp = || Policy {
+        require_exp: true,
+        ..policy()
+    };
+    vec![
+        refusal(
+            "one byte too many, though signed",
+            token_of(MAX_TOKEN_LEN + 1),
+            Error::TooLong,
+        ),
+        refusal(
+            "one byte too many, and no dot",
+            "a".repeat(8193),
+            Error::TooLong,
+        ),
+        refusal("no token at all", String::new(), Error::NotThreeParts),
+        refusal("a single dot", ".".into(), Error::NotThreeParts),
+        refusal("nothing but two dots", "..".into(), Error::NotThreeParts),
+        refusal("a header alone", header.into(), Error::NotThreeParts),
+        refusal(
+            "no signature part",
+            format!("{header}.{payload}"),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "an unsecured token: alg none, empty signature",
+            "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.".into(),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "a signature of 31 bytes",
+            format!("{header}.{payload}.{}", base64url([0; 31])),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "a signature of 33 bytes",
+            format!("{header}.{payload}.{}", base64url([0; 33])),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "a signature of 64 bytes, as HS512 has",
+            format!("{header}.{payload}.{}", base64url([0; 64])),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "two parts, the MAC over the header alone",
+            signed(header),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "four parts, the MAC over the first three",
+            signed(&format!("{header}.{payload}.{payload}")),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "five parts, as an encrypted token has (RFC 7516)",
+            signed(&format!("{header}.{payload}.{payload}.{payload}")),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "a dot too many after the payload",
+            signed(&format!("{header}.{payload}.")),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "the JSON serialization",
+            format!(
+                r#"{{"protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#
+            ),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "an emoji where the dot before the signature belongs",
+            format!("{header}.{payload}\u{1f600}{signature}"),
+            Error::NotThreeParts,
+        ),
+        refusal(
+            "an empty header, signed",
+            signed(&format!(".{payload}")),
+            Error::EmptyPart,
+        ),
+        refusal(
+            "an empty payload, signed",
+            signed(&format!("{header}.")),
+            Error::EmptyPart,
+        ),
+        refusal("both empty, signed", signed("."), Error::EmptyPart),
+        refusal(
+            "padding after the header, signed",
+            signed(&format!("{}==.{payload}", base64url(r#"{"alg":"HS256"} "#))),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "the standard alphabet in the payload, signed",
+            signed(&format!("{header}.{}+/8", base64url("{}x"))),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "a space after the payload, signed",
+            signed(&format!("{header}.{payload} ")),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "unused bits set in the header (AB for the byte 00), signed",
+            signed(&format!("AB.{payload}")),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "a header of one character, signed",
+            signed(&format!("A.{payload}")),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "a letter outside ASCII in the payload, signed",
+            signed(&format!("{header}.é{payload}")),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "a dot inside the signature, of which 43 characters are left",
+            format!(
+                "{header}.{payload}.{}.{}",
+                &signature[..20],
+                &signature[21..]
+            ),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "unused bits set in the signature",
+            with_unused_bits_in_the_signature(&good),
+            Error::NotBase64url,
+        ),
+        refusal(
+            "the last bit of the MAC flipped",
+            with_wrong_mac(&good),
+            Error::WrongSignature,
+        ),
+        refusal(
+            "the first bit of the MAC flipped",
+            format!("{header}.{payload}.{}", {
+                let mut mac = from_base64url(signature);
+                mac[0] ^= 0x80;
+                base64url(mac)
+            }),
+            Error::WrongSignature,
+        ),
+        refusal(
+            "the payload of another token under this signature",
+            format!("{header}.{}.{signature}", base64url(r#"{"sub":"admin"}"#)),
+            Error::WrongSignature,
+        ),
+        refusal(
+            "a MAC of zeros",
+            format!("{header}.{payload}.{}", base64url([0; 32])),
+            Error::WrongSignature,
+        ),
+        refusal(
+            "a header that is no JSON",
+            with_header("HS256"),
+            Error::MalformedHeader,
+        ),
+        refusal(
+            "an array for a header: a derived struct would read it",
+            with_header(r#"["HS256"]"#),
+            Error::MalformedHeader,
+        ),
+        refusal(
+            "null for a header",
+            with_header("null"),
+            Error::MalformedHeader,
+        ),
+        refusal(
+            "text after the header's object",
+            with_header(r#"{"alg":"HS256"}x"#),
+            Error::MalformedHeader,
+        ),
+        refusal(
+            "a second object after the header's",
+            with_header(r#"{"alg":"HS256"}{"alg":"HS256"}"#),
+            Error::MalformedHeader,
+        ),
+        refusal(
+            "a byte FF in a header parameter: not UTF-8",
+            with_header(b"{\"alg\":\"HS256\",\"kid\":\"\xff\"}"),
+            Error::MalformedHeader,
+        ),
+        refusal(
+            "a byte order mark before the header",
+            with_header("\u{feff}{\"alg\":\"HS256\"}"),
+            Error::MalformedHeader,
+        ),
+        refusal(
+            "no alg",
+            with_header(r#"{"typ":"JWT"}"#),
+            Error::WrongAlgorithm,
+        ),
+        refusal(
+            "alg none",
+            with_header(r#"{"alg":"none"}"#),
+            Error::WrongAlgorithm,
+        ),
+        refusal(
+            "alg HS512",
+            with_header(r#"{"alg":"HS512"}"#),
+            Error::WrongAlgorithm,
+        ),
+        refusal(
+            "alg RS256, with this MAC: key confusion",
+            with_header(r#"{"alg":"RS256"}"#),
+            Error::WrongAlgorithm,
+        ),
+        refusal(
+            "alg in lower case",
+            with_header(r#"{"alg":"hs256"}"#),
+            Error::WrongAlgorithm,
+        ),
+        refusal(
+            "alg is an array",
+            with_header(r#"{"alg":["HS256"]}"#),
+            Error::WrongAlgorithm,
+        ),
+        refusal(
+            "crit of a known name",
+            with_header(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#),
+            Error::CriticalExtension,
+        ),
+        refusal(
+            "an empty crit",
+            with_header(r#"{"alg":"HS256","crit":[]}"#),
+            Error::CriticalExtension,
+        ),
+        refusal(
+            "b64 true, which is the default",
+            with_header(r#"{"alg":"HS256","b64":true}"#),
+            Error::CriticalExtension,
+        ),
+        refusal(
+            "a payload that is no JSON",
+            with_payload("alice"),
+            Error::MalformedClaims,
+        ),
+        refusal(
+            "an array for a payload",
+            with_payload("[]"),
+            Error::MalformedClaims,
+        ),
+        refusal(
+            "an object cut short",
+            with_payload(r#"{"sub":"alice""#),
+            Error::MalformedClaims,
+        ),
+        refusal(
+            "text after the payload's object",
+            with_payload(r#"{"sub":"alice"},"#),
+            Error::MalformedClaims,
+        ),
+        refusal(
+            "a byte FF in a claim: not UTF-8",
+            with_payload(b"{\"sub\":\"\xff\"}"),
+            Error::MalformedClaims,
+        ),
+        refusal(
+            "a number that JSON does not have",
+            with_payload(r#"{"exp":NaN}"#),
+            Error::MalformedClaims,
+        ),
+        refusal(
+            "exp is a string",
+            with_payload(r#"{"exp":"1700000060"}"#),
+            Error::MalformedTime,
+        ),
+        refusal(
+            "nbf is null",
+            with_payload(r#"{"nbf":null}"#),
+            Error::MalformedTime,
+        ),
+        refusal(
+            "iat is an array",
+            with_payload(r#"{"iat":[1]}"#),
+            Error::MalformedTime,
+        ),
+        under(
+            requiring_exp(),
+            "no exp where it is required",
+            with_payload(r#"{"sub":"alice"}"#),
+            Error::MissingExpiration,
+        ),
+        refusal(
+            "exp is now",
+            with_payload(r#"{"exp":1700000000}"#),
+            Error::Expired,
+        ),
+        refusal(
+            "nbf is one second ahead",
+            with_payload(r#"{"nbf":1700000001}"#),
+            Error::NotYetValid,
+        ),
+        under(
+            with_issuer(),
+            "no iss",
+            with_payload("{}"),
+            Error::WrongIssuer,
+        ),
+        under(
+            with_issuer(),
+            "another iss",
+            with_payload(r#"{"iss":"https://issuer.example/"}"#),
+            Error::WrongIssuer,
+        ),
+        under(
+            with_audience(),
+            "no aud",
+            with_payload("{}"),
+            Error::WrongAudience,
+        ),
+        under(
+            with_audience(),
+            "another aud",
+            with_payload(r#"{"aud":"https://other.example"}"#),
+            Error::WrongAudience,
+        ),
+        refusal(
+            "an aud, and none is configured",
+            with_payload(r#"{"aud":"https://api.example"}"#),
+            Error::UnexpectedAudience,
+        ),
+    ]
+}
+
+/// Rightly signed, of exactly `len` bytes: no multiple of four and two more.
+fn token_of(len: usize) -> String {
+    let payload_len = len - 20 - 2 - 43;
+    let claims = format!(
+        r#"{{"p":"{}"}}"#,
+        "x".repeat(payload_len / 4 * 3 + payload_len % 4 * 3 / 4 - 8)
+    );
+    let token = signed(&format!(
+        "{}.{}",
+        base64url(r#"{"alg":"HS256"}"#),
+        base64url(claims)
+    ));
+    assert_eq!(token.len(), len);
+    token
+}
+
+fn with_unused_bits_in_the_signature(token: &str) -> String {
+    let (rest, last) = token.split_at(token.len() - 1);
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let place = alphabet
+        .iter()
+        .position(|&letter| letter == last.as_bytes()[0])
+        .unwrap();
+    format!("{rest}{}", char::from(alphabet[place + 1]))
+}
+
+#[test]
+fn refused_tokens_are_told_the_rule_they_break() {
+    for refusal in refusals() {
+        let verdict = verdict_at(&refusal.token, &refusal.policy, refusal.now);
+        assert_eq!(verdict, Err(refusal.error), "{}", refusal.wrong);
+    }
+}
+
+#[test]
+fn refused_tokens_break_one_rule_of_a_token_that_is_accepted() {
+    assert_eq!(verdict_at(&good(), &with_issuer(), at(NOW, 0)), Ok(()));
+}
+
+#[test]
+fn every_error_is_the_verdict_on_a_refused_token() {
+    let refusals = refusals();
+    for error in Error::ALL {
+        assert!(
+            refusals.iter().any(|refusal| refusal.error == error),
+            "{error:?} is in no row"
+        );
+    }
+}
+
+/// The same variants once more, in an order that the compiler has checked to be complete.
+#[test]
+fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
+    for (place, error) in Error::ALL.into_iter().enumerate() {
+        let expected = match error {
+            Error::TooLong => 0,
+            Error::NotThreeParts => 1,
+            Error::EmptyPart => 2,
+            Error::NotBase64url => 3,
+            Error::WrongSignature => 4,
+            Error::MalformedHeader => 5,
+            Error::WrongAlgorithm => 6,
+            Error::CriticalExtension => 7,
+            Error::MalformedClaims => 8,
+            Error::MalformedTime => 9,
+            Error::MissingExpiration => 10,
+            Error::Expired => 11,
+            Error::NotYetValid => 12,
+            Error::WrongIssuer => 13,
+            Error::WrongAudience => 14,
+            Error::UnexpectedAudience => 15,
+        };
+        assert_eq!(place, expected, "{error:?}");
+    }
+}
+
+/// No unauthenticated byte reaches the JSON parser, and nobody without the secret learns what
+/// header or claims would have been told.
+#[test]
+fn token_with_a_wrong_mac_is_told_nothing_of_its_content() {
+    let mut checked = 0;
+    for refusal in refusals() {
+        if rank(refusal.error) > rank(Error::WrongSignature) {
+            let forged = with_wrong_mac(&refusal.token);
+            let verdict = verdict_at(&forged, &refusal.policy, refusal.now);
+            assert_eq!(verdict, Err(Error::WrongSignature), "{}", refusal.wrong);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 30, "{checked}");
+}
+
+#[test]
+fn token_with_a_wrong_mac_and_broken_json_is_told_wrong_signature() {
+    let token = signed(&format!("{}.{}", base64url("{{{"), base64url("]]]")));
+    assert_eq!(verdict(&token), Err(Error::MalformedHeader));
+    assert_eq!(verdict(&with_wrong_mac(&token)), Err(Error::WrongSignature));
+}
+
+/// Base64url and MAC are two rules of which either may be told; the number of parts is told before
+/// both.
+#[test]
+fn token_that_breaks_two_rules_of_form_is_told_the_first() {
+    let zeros = base64url([0; 32]);
+    for (token, first) in [
+        (format!(".{}", "!".repeat(9000)), Error::TooLong),
+        (format!("é.é.é.{zeros}"), Error::NotThreeParts),
+        (format!(".!.{zeros}"), Error::EmptyPart),
+        (format!("!..{zeros}"), Error::EmptyPart),
+    ] {
+        assert_eq!(verdict(&token), Err(first), "{token:.40}");
+    }
+}
+
+/// Rule 2 before rule 4, also where the MAC is right.
+#[test]
+fn token_with_a_payload_that_is_not_base64url_is_told_so_before_its_header_is_judged() {
+    for header in [
+        "no JSON",
+        r#"{"alg":"none"}"#,
+        r#"{"alg":"HS256","crit":[]}"#,
+    ] {
+        let token = signed(&format!("{}.A!", base64url(header)));
+        assert_eq!(verdict(&token), Err(Error::NotBase64url), "{header}");
+    }
+}
+
+#[test]
+fn token_with_two_faults_in_header_and_claims_is_told_the_headers() {
+    let token = key().sign_parts("no JSON", "no JSON");
+    assert_eq!(verdict(&token), Err(Error::MalformedHeader));
+    let token = key().sign_parts(r#"{"alg":"none","crit":["x"]}"#, "no JSON");
+    assert_eq!(verdict(&token), Err(Error::WrongAlgorithm));
+    let token = key().sign_parts(r#"{"alg":"HS256","crit":["x"]}"#, r#"{"exp":1}"#);
+    assert_eq!(verdict(&token), Err(Error::CriticalExtension));
+}
+
+/// A time, an issuer and an audience in every combination of right, wrong and absent, under every
+/// policy: the verdict is the first broken rule of a list that is written from the rules alone.
+#[test]
+fn claims_that_break_several_rules_are_told_the_first() {
+    const RIGHT: &str = r#""right""#;
+    let mut accepted = 0;
+    for exp in ["", "1699999999", "1700000000", "1700000001", "null"] {
+        for nbf in ["", "1700000000", "1700000001", "1700000002", r#""""#] {
+            for iat in ["", "1800000000", "true"] {
+                for iss in ["", RIGHT, r#""wrong""#, "7"] {
+                    for aud in ["", RIGHT, r#"["x","right"]"#, r#"["x"]"#, r#"["right",7]"#] {
+                        let members: Vec<String> = [
+                            ("aud", aud),
+                            ("iss", iss),
+                            ("iat", iat),
+                            ("nbf", nbf),
+                            ("exp", exp),
+                        ]
+                        .into_iter()
+                        .filter(|(_, value)| !value.is_empty())
+                        .map(|(name, value)| format!(r#""{name}":{value}"#))
+                        .collect();
+                        let token = key().sign(&format!("{{{}}}", members.join(",")));
+                        for mask in 0..16_u16 {
+                            let configured =
+                                |bit: u16| (mask & bit != 0).then(|| String::from("right"));
+                            let policy = Policy {
+                                issuer: configured(1),
+                                audience: configured(2),
+                                leeway: (mask & 4) / 4,
+                                require_exp: mask & 8 != 0,
+                            };
+                            let leeway = i64::from(policy.leeway);
+                            let mut broken = Vec::new();
+                            if exp == "null" || nbf == r#""""# || iat == "true" {
+                                broken.push(Error::MalformedTime);
+                            }
+                            if exp.is_empty() && policy.require_exp {
+                                broken.push(Error::MissingExpiration);
+                            }
+                            if exp.parse().is_ok_and(|exp: i64| NOW >= exp + leeway) {
+                                broken.push(Error::Expired);
+                            }
+                            if nbf.parse().is_ok_and(|nbf: i64| NOW < nbf - leeway) {
+                                broken.push(Error::NotYetValid);
+                            }
+                            if policy.issuer.is_some() && iss != RIGHT {
+                                broken.push(Error::WrongIssuer);
+                            }
+                            let names_us = [RIGHT, r#"["x","right"]"#].contains(&aud);
+                            if policy.audience.is_some() && !names_us {
+                                broken.push(Error::WrongAudience);
+                            }
+                            if policy.audience.is_none() && !aud.is_empty() {
+                                broken.push(Error::UnexpectedAudience);
+                            }
+                            let expected = broken.first().map_or(Ok(()), |&error| Err(error));
+                            let verdict = Verifier::new(key(), policy.clone())
+                                .verify(&token, at(NOW, 0))
+                                .map(drop);
+                            assert_eq!(verdict, expected, "{members:?} under {policy:?}");
+                            accepted += u32::from(verdict.is_ok());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(accepted > 500, "{accepted}");
+}
+
+#[test]
+fn token_of_8192_bytes_is_accepted_and_of_8193_refused() {
+    assert_eq!(MAX_TOKEN_LEN, 8192);
+    assert_eq!(verdict(&token_of(8191)), Ok(()));
+    assert_eq!(verdict(&token_of(8192)), Ok(()));
+    assert_eq!(verdict(&token_of(8193)), Err(Error::TooLong));
+}
