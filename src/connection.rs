@@ -2,17 +2,18 @@
 //! parked again.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use crate::exchange::{Event, Exchange};
 use crate::idle::{Idle, Watch};
@@ -72,7 +73,7 @@ impl<Seat> Connection<Seat> {
             since = self.idle.cool(&self.watch);
             match end {
                 End::Quiet(quiet) => stream = quiet,
-                End::Last(last) => return Box::pin(linger(last, self.site.header_timeout)).await,
+                End::Last(last) => return Box::pin(self.linger(last)).await,
                 End::Closed => return,
             }
         }
@@ -154,6 +155,35 @@ impl<Seat> Connection<Seat> {
             deadline,
         ))
     }
+
+    /// Reads and throws away what a client sends that has not seen our last answer yet: to close on
+    /// unread bytes would reset the connection and take the answer with it (RFC 9112 §9.6). Ends
+    /// when the client does, falls silent, has sent [`MAX_LINGER_LEN`] bytes, has taken as long as
+    /// an answer may take, or when its place is needed.
+    async fn linger(&self, mut stream: TcpStream) {
+        // An error means that nobody is left to linger for, which the first read says as well.
+        let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
+        let end = Instant::now() + self.site.header_timeout;
+        let mut silence = pin!(sleep(LINGER_TIMEOUT));
+        let mut left = MAX_LINGER_LEN;
+        poll_fn(|cx| {
+            self.idle.linger(&self.watch, cx.waker());
+            while left > 0 && !self.watch.is_to_close() && silence.as_mut().poll(cx).is_pending() {
+                let _ = ready!(stream.poll_read_ready(cx));
+                match stream.try_read(&mut [0; LINGER_BUFFER_LEN]) {
+                    Ok(len @ 1..) => left = left.saturating_sub(len),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Ok(0) | Err(_) => break,
+                }
+                silence
+                    .as_mut()
+                    .reset(end.min(Instant::now() + LINGER_TIMEOUT));
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.idle.unpark(&self.watch);
+    }
 }
 
 /// The stream again, if there is something to read in it. Readiness is not asked but the socket,
@@ -163,27 +193,5 @@ fn with_unread_bytes(stream: TcpStream) -> Option<TcpStream> {
     match stream.peek(&mut [0]) {
         Ok(1..) => TcpStream::from_std(stream).ok(),
         _ => None,
-    }
-}
-
-/// Reads and throws away what a client sends that has not seen our last answer yet: to close on
-/// unread bytes would reset the connection and take the answer with it (RFC 9112 §9.6). Ends when
-/// the client does, falls silent, has sent [`MAX_LINGER_LEN`] bytes or has taken `timeout`.
-async fn linger(mut stream: TcpStream, timeout: Duration) {
-    // An error means that nobody is left to linger for, which the first read says as well.
-    let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
-    let end = Instant::now() + timeout;
-    let mut left = MAX_LINGER_LEN;
-    while left > 0 && Instant::now() < end {
-        let silent = end.min(Instant::now() + LINGER_TIMEOUT);
-        let Ok(Ok(())) = timeout_at(silent, stream.readable()).await else {
-            return;
-        };
-        match stream.try_read(&mut [0; LINGER_BUFFER_LEN]) {
-            Ok(0) => return,
-            Ok(len) => left = left.saturating_sub(len),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -97,6 +97,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
         if Pin::new(&mut self.hyper).poll(cx).is_ready() {
             return Poll::Ready(Event::Ended);
         }
+        if self.meter.has_yielded() {
+            // There is more to do: hyper lets others have a turn, and has asked for the next one.
+            return Poll::Pending;
+        }
         let Some(step) = self.meter.step() else {
             self.deadline = None;
             return Poll::Ready(Event::Quiet);
@@ -159,6 +163,8 @@ struct Meter {
     requests: Cell<u64>,
     /// Bytes have been read, and none written since.
     has_unanswered: Cell<bool>,
+    /// The last read found nothing.
+    is_read_blocked: Cell<bool>,
     /// The last write found no room.
     is_write_blocked: Cell<bool>,
     /// The client has closed its side.
@@ -166,6 +172,11 @@ struct Meter {
 }
 
 impl Meter {
+    /// Whether hyper, which cannot be at its end, has stopped without being kept waiting.
+    fn has_yielded(&self) -> bool {
+        !self.is_read_blocked.get() && !self.is_write_blocked.get()
+    }
+
     /// What the client lets us wait for, given that hyper cannot go on.
     fn step(&self) -> Option<Step> {
         let requests = self.requests.get();
@@ -194,7 +205,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         if self.unread.is_empty() {
-            std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+            let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+            self.meter.is_read_blocked.set(read.is_pending());
+            ready!(read)?;
         } else {
             let len = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread.split_to(len));

@@ -22,6 +22,7 @@ pub(crate) struct Watch {
     id: u64,
     quiet_since: Cell<Option<Instant>>,
     is_warm: Cell<bool>,
+    is_lingering: Cell<bool>,
     notice: Cell<Option<Notice>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -106,6 +107,19 @@ impl Idle {
             .insert((since, watch.id), Rc::clone(watch));
     }
 
+    /// A connection only waits for its client to have read the last answer. Like an idle one it
+    /// makes room when that is needed; asked to close it closes, whatever there is to read.
+    pub(crate) fn linger(&self, watch: &Rc<Watch>, waker: &Waker) {
+        if !watch.is_lingering.replace(true) {
+            let since = Instant::now();
+            watch.wake_with(waker);
+            watch.quiet_since.set(Some(since));
+            self.parked
+                .borrow_mut()
+                .insert((since, watch.id), Rc::clone(watch));
+        }
+    }
+
     /// A parked connection has something to do.
     pub(crate) fn unpark(&self, watch: &Watch) {
         if let Some(since) = watch.quiet_since.take() {
@@ -154,11 +168,21 @@ impl Idle {
         }
     }
 
-    /// Asks all to close, those too that go quiet from now on.
+    /// Asks all to close that wait for a request, those too that go quiet from now on.
     pub(crate) fn close_all(&self) {
         self.is_closing.set(true);
-        while let Some((_, watch)) = self.longest_quiet() {
-            self.close(&watch);
+        let parked = std::mem::take(&mut *self.parked.borrow_mut());
+        let (lingering, idle) = parked
+            .into_iter()
+            .partition(|(_, watch)| watch.is_lingering.get());
+        *self.parked.borrow_mut() = lingering;
+        let warm = self.warm.borrow();
+        let warm = warm
+            .iter()
+            .filter(|watch| watch.quiet_since.get().is_some());
+        for watch in BTreeMap::into_values(idle).chain(warm.cloned()) {
+            watch.quiet_since.set(None);
+            watch.tell(Notice::Close);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use resource_server::config::{Config, ConfigError, Environment, Tokens, address};
 use resource_server::log::Lines;
-use resource_server::server::{listen, runtime, serve};
+use resource_server::server::{Server, listen, runtime};
 use resource_server::site::Site;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -137,20 +137,27 @@ fn run(environment: &Environment, out: &Arc<Lines>, err: &Arc<Lines>) -> Result<
     let runtime =
         runtime().map_err(|error| Failure::system("cannot start the event loop", &error))?;
     runtime.block_on(async {
-        let shutdown = shutdown_signal().map_err(|error| Failure::system("cannot listen to signals", &error))?;
-        let listener = listen(config.address).map_err(|error| Failure::system(format!("cannot listen on {}", config.address), &error))?;
+        let shutdown = shutdown_signal()
+            .map_err(|error| Failure::system("cannot listen to signals", &error))?;
+        let listener = listen(config.address).map_err(|error| {
+            Failure::system(format!("cannot listen on {}", config.address), &error)
+        })?;
         let url = format!("http://{}", listener.local_addr().unwrap_or(config.address));
+        let server = Server::start(config.limits, site, Arc::clone(err))
+            .map_err(|error| Failure::system("cannot start the workers", &error))?;
         out.push(format!("listening on {url}"));
         if let Some(token) = trial_token {
             out.push(format!(
-                "no JWT_SECRET is set: this run has a secret of its own, and accepts for an hour\n\n\
-                 {token}\n\n\
-                 curl -i -H 'Authorization: Bearer {token}' {url}/resource/secret\n"
+                "no JWT_SECRET is set: this run has a secret of its own, and accepts for an hour
+
+{token}
+
+curl -i -H 'Authorization: Bearer {token}' {url}/resource/secret
+"
             ));
         }
-        serve(listener, config.limits, site, Arc::clone(err), shutdown)
-            .await
-            .map_err(|error| Failure::system("cannot start", &error))
+        server.serve(listener, shutdown).await;
+        Ok(())
     })
 }
 

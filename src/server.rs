@@ -82,49 +82,10 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves a listener until `shutdown`, and then until the requests in flight are answered or
-/// `limits.drain_timeout` is over. Call it inside a [`runtime`], whose thread is the first worker.
-///
-/// # Errors
-///
-/// The system's, if it cannot start the other workers or watch the listener.
-pub async fn serve(
-    listener: TcpListener,
+/// Workers that serve, and what it takes to hand connections to them.
+pub struct Server {
     limits: Limits,
     site: Arc<Site>,
-    errors: Arc<Lines>,
-    shutdown: impl Future<Output = ()>,
-) -> io::Result<()> {
-    let mut acceptor = Acceptor {
-        workers: start_workers(limits.workers, &site)?,
-        seats: Arc::new(Semaphore::new(
-            usize::try_from(limits.max_connections).unwrap_or(Semaphore::MAX_PERMITS),
-        )),
-        in_hand: None,
-        errors,
-        logged: None,
-    };
-
-    {
-        let mut shutdown = pin!(shutdown);
-        let mut accepting = pin!(acceptor.run(&listener));
-        poll_fn(|cx| {
-            let _never = accepting.as_mut().poll(cx);
-            shutdown.as_mut().poll(cx)
-        })
-        .await;
-    }
-
-    let deadline = Instant::now() + limits.drain_timeout;
-    site.draining.store(true, Ordering::Relaxed);
-    let _never = timeout(GRACE, acceptor.run(&listener)).await;
-    drop(listener);
-    let _late = timeout_at(deadline, acceptor.drain(limits.max_connections)).await;
-    Ok(())
-}
-
-/// Takes connections from the queue, waits for room, hands them on.
-struct Acceptor {
     workers: Vec<Worker>,
     seats: Arc<Semaphore>,
     /// A connection that is accepted and waits for room.
@@ -158,7 +119,45 @@ impl Drop for Seat {
     }
 }
 
-impl Acceptor {
+impl Server {
+    /// Starts the workers. Call it inside a [`runtime`], whose thread is the first of them.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it has no threads or no descriptors for the others.
+    pub fn start(limits: Limits, site: Arc<Site>, errors: Arc<Lines>) -> io::Result<Self> {
+        let seats = usize::try_from(limits.max_connections).unwrap_or(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            limits,
+            workers: start_workers(limits.workers, &site)?,
+            site,
+            seats: Arc::new(Semaphore::new(seats)),
+            in_hand: None,
+            errors,
+            logged: None,
+        })
+    }
+
+    /// Serves a listener until `shutdown`, and then until the requests in flight are answered or
+    /// the drain timeout is over.
+    pub async fn serve(mut self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        {
+            let mut shutdown = pin!(shutdown);
+            let mut accepting = pin!(self.run(&listener));
+            poll_fn(|cx| {
+                let _never = accepting.as_mut().poll(cx);
+                shutdown.as_mut().poll(cx)
+            })
+            .await;
+        }
+
+        let deadline = Instant::now() + self.limits.drain_timeout;
+        self.site.draining.store(true, Ordering::Relaxed);
+        let _never = timeout(GRACE, self.run(&listener)).await;
+        drop(listener);
+        let _late = timeout_at(deadline, self.drain()).await;
+    }
+
     /// Never ends; may be dropped at any point without losing a connection.
     async fn run(&mut self, listener: &TcpListener) {
         loop {
@@ -170,7 +169,7 @@ impl Acceptor {
     }
 
     /// Serves what is in hand, then closes idle connections and waits until none is left.
-    async fn drain(&mut self, max_connections: u32) {
+    async fn drain(&mut self) {
         if self.in_hand.is_some() {
             self.seat().await;
         }
@@ -178,7 +177,7 @@ impl Acceptor {
             // An error would mean that the worker is gone, and with it its connections.
             let _ = worker.commands.send(Command::CloseIdle);
         }
-        let _closed = self.seats.acquire_many(max_connections).await;
+        let _closed = self.seats.acquire_many(self.limits.max_connections).await;
     }
 
     async fn accept(&mut self, listener: &TcpListener) -> (std::net::TcpStream, SocketAddr) {
@@ -283,10 +282,20 @@ fn start_workers(count: usize, site: &Arc<Site>) -> io::Result<Vec<Worker>> {
     for _ in 1..count {
         let (worker, commands) = worker();
         let site = Arc::clone(site);
-        let runtime = runtime;
+        let (report, started) = std::sync::mpsc::channel();
         thread::Builder::new()
             .name("worker".into())
-            .spawn(move || runtime().map(|runtime| runtime.block_on(work(commands, site))))?;
+            .spawn(move || match runtime() {
+                Ok(runtime) => {
+                    drop(report);
+                    runtime.block_on(work(commands, site));
+                }
+                // Nobody is waiting only if the program is about to end.
+                Err(error) => drop(report.send(error)),
+            })?;
+        if let Ok(error) = started.recv() {
+            return Err(error);
+        }
         workers.push(worker);
     }
     Ok(workers)
