@@ -1,0 +1,514 @@
+//! One line of JSON for each request, for those who ask for it, whoever reads it or not.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{
+    Client, PATIENCE, SECRET, Server, command, finish, good_token, now, token, unused_port,
+};
+
+fn logging() -> Server {
+    Server::with(&[("API_LOG", "access")])
+}
+
+/// The next line of a server, which has to be one of its access log.
+fn next_entry(server: &Server) -> (String, Value) {
+    let line = server.output.recv_timeout(PATIENCE).expect("a line");
+    let entry = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    (line, entry)
+}
+
+/// The output is empty from here on: whatever else was written comes before the end.
+fn assert_nothing_more(mut server: Server) {
+    server.signal("TERM");
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    assert_eq!(server.output.iter().collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(server.errors.iter().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn entry_has_the_fields_of_the_contract_and_no_other() {
+    let server = logging();
+    let expired = token(r#"{"sub":"alice","exp":1}"#);
+    let spaced = token(r#"{"sub":"a b"}"#);
+    let good = good_token();
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    for (method, path, field, status, rule) in [
+        ("GET", "/resource", String::new(), 200, None),
+        ("HEAD", "/healthz", String::new(), 200, None),
+        ("GET", "/resource/secret", bearer(&good), 200, None),
+        ("GET", "/auth", bearer(&good), 204, None),
+        ("OPTIONS", "/auth", String::new(), 204, None),
+        (
+            "GET",
+            "/resource/secret",
+            String::new(),
+            401,
+            Some("credentials_required"),
+        ),
+        (
+            "GET",
+            "/auth",
+            "Authorization: Bearer".into(),
+            401,
+            Some("invalid_request"),
+        ),
+        (
+            "GET",
+            "/auth",
+            bearer(&expired),
+            401,
+            Some("the token has expired"),
+        ),
+        (
+            "HEAD",
+            "/resource/secret",
+            bearer(&format!("{}A", &good[..good.len() - 1])),
+            401,
+            Some("wrong signature"),
+        ),
+        (
+            "GET",
+            "/auth",
+            bearer(&spaced),
+            403,
+            Some("unusable_subject"),
+        ),
+        ("GET", "/nowhere", String::new(), 404, Some("not_found")),
+        (
+            "DELETE",
+            "/resource",
+            String::new(),
+            405,
+            Some("method_not_allowed"),
+        ),
+        (
+            "GET",
+            "/resource",
+            "Host: another".into(),
+            400,
+            Some("bad_request"),
+        ),
+    ] {
+        let before = now();
+        let mut client = server.connect();
+        let fields: &[&str] = if field.is_empty() { &[] } else { &[&field] };
+        client.request(method, path, fields);
+        assert_eq!(client.response_to(method).status, status, "{method} {path}");
+        let (line, entry) = next_entry(&server);
+
+        let object = entry.as_object().expect("an object");
+        let mut names: Vec<_> = object.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let mut expected = vec!["duration_us", "method", "path", "peer", "status", "time"];
+        expected.extend(rule.map(|_| "rule"));
+        expected.sort_unstable();
+        assert_eq!(names, expected, "{line}");
+
+        assert_eq!(entry["method"], method);
+        assert_eq!(entry["path"], path);
+        assert_eq!(entry["status"], status);
+        assert_eq!(entry.get("rule").and_then(Value::as_str), rule, "{line}");
+        let peer = client.stream.local_addr().expect("an address");
+        assert_eq!(entry["peer"], peer.to_string());
+        let took = entry["duration_us"].as_u64().expect("microseconds");
+        assert!(u128::from(took) < PATIENCE.as_micros(), "{line}");
+        let time = entry["time"].as_f64().expect("seconds");
+        assert!(
+            (before as f64..now() as f64 + 1.0).contains(&time),
+            "{line}"
+        );
+        let time = line
+            .split_once("\"time\":")
+            .and_then(|(_, rest)| rest.split_once(','))
+            .expect("a time")
+            .0;
+        assert_eq!(
+            time.split_once('.').expect("a fraction").1.len(),
+            3,
+            "{line}"
+        );
+        for secret in [SECRET, &good, &expired, &spaced] {
+            assert!(!line.contains(secret), "{line}");
+        }
+    }
+    assert_nothing_more(server);
+}
+
+#[test]
+fn entry_of_each_request_on_one_connection_is_written_in_order() {
+    let server = logging();
+    let mut client = server.connect();
+    let mut requests = String::new();
+    for number in 0..100 {
+        requests.push_str(&format!("GET /{number} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    }
+    client.send(requests);
+    for number in 0..100 {
+        assert_eq!(client.response().status, 404);
+        assert_eq!(next_entry(&server).1["path"], format!("/{number}"));
+    }
+    assert_nothing_more(server);
+}
+
+#[test]
+fn query_is_not_logged() {
+    let server = logging();
+    let good = good_token();
+    for target in [
+        format!("/resource?access_token={good}"),
+        format!("/resource?{good}?x#{good}"),
+        format!("http://user:{SECRET}@test/resource?token={good}").replace(' ', ""),
+    ] {
+        server.get(&target, &[]);
+    }
+    // What hyper refuses before there is a request has no line.
+    let mut count = 0;
+    let mut server = server;
+    server.signal("TERM");
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    for line in server.output.iter() {
+        assert!(!line.contains("eyJ") && !line.contains('?'), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+        let entry: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(entry["path"], "/resource");
+        count += 1;
+    }
+    assert!(count >= 2, "{count}");
+}
+
+/// Somebody forgets the field's name, and the token becomes a part of the path.
+#[test]
+fn long_path_and_method_are_cut_to_64_characters() {
+    let server = logging();
+    let path_of = |len: usize| format!("/{}", "p".repeat(len - 1));
+    for (path, logged) in [
+        (path_of(63), path_of(63)),
+        (path_of(64), path_of(64)),
+        (path_of(65), path_of(64)),
+        (path_of(8000), path_of(64)),
+    ] {
+        assert_eq!(server.get(&path, &[]).status, 404);
+        assert_eq!(next_entry(&server).1["path"], logged);
+    }
+    for (len, logged) in [(64, 64), (65, 64), (2000, 64)] {
+        let method = "M".repeat(len);
+        assert_eq!(server.request(&method, "/resource", &[]).status, 405);
+        assert_eq!(next_entry(&server).1["method"], "M".repeat(logged));
+    }
+    let token = token(&format!(r#"{{"sub":"{}"}}"#, "a".repeat(200)));
+    let (_, signature) = token.rsplit_once('.').expect("a signature");
+    server.get(&format!("/resource/secret/{token}"), &[]);
+    server.request(&token.replace(['.', '_'], "-"), "/resource", &[]);
+    for _ in 0..2 {
+        let (line, _) = next_entry(&server);
+        assert!(!line.contains(signature), "{line}");
+        assert!(!line.contains(&token[..100]), "{line}");
+    }
+    assert_nothing_more(server);
+}
+
+/// One line for each, whatever is in it, and nothing in it that a terminal or a reader of logs
+/// could take for something else.
+#[test]
+fn nasty_paths_and_methods_are_one_line_each() {
+    let server = logging();
+    let mut answered = 0;
+    let nasty: Vec<Vec<u8>> = [
+        "/\"",
+        "/\\",
+        "/\\\"",
+        "/\",\"status\":200,\"x\":\"",
+        "/%0a%0d{}",
+        "/%00",
+        "/{\"a\":[1,2]}",
+        "/é",
+        "/日本😀",
+        "/\u{2028}\u{2029}\u{85}",
+        "/\u{202e}",
+        "/\u{7f}",
+        "/\u{1b}[31m",
+        "/'`$(reboot)<script>",
+        "/|^[]{}",
+    ]
+    .into_iter()
+    .map(|path| path.as_bytes().to_vec())
+    .chain([
+        b"/\xff\xfe".to_vec(),
+        b"/\xc3".to_vec(),
+        b"/\xed\xa0\x80".to_vec(),
+    ])
+    .collect();
+    for path in &nasty {
+        let mut client = server.connect();
+        let request = [b"GET ", path.as_slice(), b" HTTP/1.1\r\nHost: test\r\n\r\n"].concat();
+        client.send(request);
+        match client.response().status {
+            404 => {
+                answered += 1;
+                let (line, entry) = next_entry(&server);
+                assert!(
+                    line.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+                    "{line:?}"
+                );
+                assert_eq!(entry["status"], 404, "{line}");
+                let logged = entry["path"].as_str().expect("text");
+                assert_eq!(logged.as_bytes(), path, "{line}");
+            }
+            // Not a target to hyper, which answers before there is a request to log.
+            status => assert_eq!(status, 400, "{path:?}"),
+        }
+    }
+    assert!(answered >= 5, "{answered} of {}", nasty.len());
+    for method in ["!#$%&'*+-.^_`|~", "'", "G'ET", "a"] {
+        assert_eq!(server.request(method, "/resource", &[]).status, 405);
+        assert_eq!(next_entry(&server).1["method"], method);
+    }
+    assert_nothing_more(server);
+}
+
+/// Fields, user names and referrers are where secrets and other people's text are.
+#[test]
+fn fields_of_a_request_are_not_logged() {
+    let server = logging();
+    let good = good_token();
+    server.get(
+        "/resource",
+        &[
+            &format!("Cookie: session={good}"),
+            "User-Agent: xyzzy",
+            "Referer: http://xyzzy/",
+            "X-Forwarded-For: 192.0.2.9",
+            &format!("X-Api-Key: {SECRET}"),
+        ],
+    );
+    let (line, _) = next_entry(&server);
+    for absent in ["xyzzy", "192.0.2.9", SECRET, "eyJ"] {
+        assert!(!line.contains(absent), "{line}");
+    }
+    assert_nothing_more(server);
+}
+
+#[test]
+fn nothing_is_logged_for_a_request_by_default() {
+    for variables in [&[] as &[_], &[("API_LOG", "errors")]] {
+        let server = Server::with(variables);
+        for path in ["/resource", "/resource/secret", "/auth", "/nowhere"] {
+            server.get(path, &[]);
+            server.get_with_token(path, &good_token());
+            server.request("DELETE", path, &[]);
+        }
+        server.connect().send("no HTTP\r\n\r\n");
+        assert_nothing_more(server);
+    }
+}
+
+#[test]
+fn last_entries_are_written_before_the_end() {
+    let server = logging();
+    let mut client = server.connect();
+    for _ in 0..300 {
+        client.request("GET", "/resource", &[]);
+        client.response();
+    }
+    let mut server = server;
+    server.signal("TERM");
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    assert_eq!(server.output.iter().count(), 300);
+}
+
+/// Starts a server whose standard output is ours to read, or not.
+fn start_unread(command: &mut Command) -> (Server, ChildStdout) {
+    let mut child = command.spawn().expect("the program starts");
+    let mut pipe = child.stdout.take().expect("a pipe");
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while byte != *b"\n" {
+        pipe.read_exact(&mut byte).expect("a first line");
+        line.push(byte[0]);
+    }
+    let line = String::from_utf8(line).expect("UTF-8");
+    let address = line
+        .trim_end()
+        .strip_prefix("listening on http://")
+        .and_then(|address| address.parse().ok())
+        .expect("the first line says where");
+    let server = Server {
+        child,
+        address,
+        output: channel().1,
+        errors: channel().1,
+    };
+    (server, pipe)
+}
+
+fn logging_command() -> Command {
+    command(&[
+        ("API_PORT", "0"),
+        ("JWT_SECRET", SECRET),
+        ("API_LOG", "access"),
+    ])
+}
+
+/// The median of the times that requests take, one after the other on one connection.
+fn median_time(address: SocketAddr, requests: usize) -> Duration {
+    let mut client = Client::to(address);
+    let mut times: Vec<_> = (0..requests)
+        .map(|_| {
+            let started = Instant::now();
+            client.request("GET", "/resource", &[]);
+            assert_eq!(client.response().status, 200);
+            started.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[requests / 2]
+}
+
+/// A pipe holds 64 KiB and the queue 1,024 lines: some 2,500 entries. What does not fit is counted,
+/// and nothing is lost without being counted.
+#[test]
+fn full_pipe_slows_no_request_and_its_losses_are_counted() {
+    const REQUESTS: usize = 6000;
+    let (server, mut pipe) = start_unread(&mut logging_command());
+    let silent = Server::start();
+    // The pipe fills here.
+    let first = median_time(server.address, REQUESTS / 2);
+    let blocked = median_time(server.address, REQUESTS / 2);
+    let usual = median_time(silent.address, REQUESTS / 2);
+    assert!(
+        blocked < usual * 3 + Duration::from_millis(1),
+        "{first:?}, when blocked {blocked:?}, without a log {usual:?}"
+    );
+
+    let (mut written, mut dropped) = (0, 0);
+    let mut text = String::new();
+    let end = Instant::now() + PATIENCE;
+    while written + dropped < REQUESTS {
+        assert!(Instant::now() < end, "{written} written, {dropped} dropped");
+        let mut buffer = [0; 4096];
+        let len = pipe.read(&mut buffer).expect("bytes");
+        text.push_str(std::str::from_utf8(&buffer[..len]).expect("ASCII"));
+        while let Some((line, rest)) = text.split_once('\n') {
+            let entry: Value = serde_json::from_str(line).expect("JSON");
+            match entry["dropped_lines"].as_u64() {
+                Some(count) => dropped += usize::try_from(count).expect("a count"),
+                None => {
+                    assert_eq!(entry["path"], "/resource");
+                    written += 1;
+                }
+            }
+            text = rest.to_owned();
+        }
+    }
+    assert_eq!(written + dropped, REQUESTS);
+    assert!(dropped > 0 && written > 1024, "{written} {dropped}");
+}
+
+#[test]
+fn full_pipe_does_not_keep_the_process_from_ending() {
+    let (mut server, _pipe) = start_unread(&mut logging_command());
+    median_time(server.address, 3000);
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(3)).code(), Some(0));
+}
+
+#[test]
+fn reader_that_goes_away_stops_no_request() {
+    let (mut server, pipe) = start_unread(&mut logging_command());
+    drop(pipe);
+    for _ in 0..20 {
+        assert_eq!(server.get("/resource", &[]).status, 200);
+    }
+    median_time(server.address, 2000);
+    server.signal("TERM");
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+}
+
+/// Runs the program in a shell that closes some of its descriptors first.
+fn closed(variables: &[(&str, &str)], arguments: &str, redirections: &str) -> Command {
+    let program = env!("CARGO_BIN_EXE_resource-server");
+    let mut command = Command::new("/bin/sh");
+    command
+        .env_clear()
+        .envs(variables.iter().copied())
+        .args([
+            "-c",
+            &format!("exec '{program}' {arguments} {redirections}"),
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn output_closed_from_the_start_stops_no_request() {
+    for redirections in [
+        ">&-",
+        "2>&-",
+        ">&- 2>&-",
+        "<&- >&- 2>&-",
+        ">/dev/full 2>/dev/full",
+    ] {
+        if redirections.contains("/dev/full") && !std::path::Path::new("/dev/full").exists() {
+            continue;
+        }
+        let port = unused_port();
+        // A short secret, so that there is a warning to write too.
+        let mut command = closed(
+            &[
+                ("API_PORT", &port.to_string()),
+                ("JWT_SECRET", "my super secret key"),
+                ("API_LOG", "access"),
+            ],
+            "",
+            redirections,
+        );
+        let mut server = Server {
+            child: command.spawn().expect("a shell"),
+            address: ([127, 0, 0, 1], port).into(),
+            output: channel().1,
+            errors: channel().1,
+        };
+        let end = Instant::now() + PATIENCE;
+        // It cannot say when it listens.
+        while std::net::TcpStream::connect(server.address).is_err() {
+            assert!(Instant::now() < end, "{redirections}: it never listens");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for _ in 0..20 {
+            let response = server.get("/resource", &[]);
+            assert_eq!(response.status, 200, "{redirections}");
+            // A descriptor that was free must not have become a connection that gets the log.
+            assert_eq!(server.get("/resource/secret", &[]).status, 401);
+        }
+        let mut client = server.connect();
+        for _ in 0..100 {
+            client.request("GET", "/healthz", &[]);
+            assert_eq!(client.response().content, r#"{"message":"ok"}"#);
+        }
+        client.finish_sending();
+        assert_eq!(client.rest(), b"", "{redirections}");
+        server.signal("TERM");
+        assert_eq!(server.wait(PATIENCE).code(), Some(0), "{redirections}");
+    }
+}
+
+#[test]
+fn closed_output_keeps_the_exit_status() {
+    for (arguments, variables, status) in [
+        ("", &[("API_PORT", "x")] as &[_], 2),
+        ("nonsense", &[], 2),
+        ("--version", &[], 0),
+        ("health", &[("API_HOST", "x")], 1),
+    ] {
+        let finished = finish(&mut closed(variables, arguments, ">&- 2>&-"));
+        assert_eq!(finished.status, Some(status), "{arguments}");
+    }
+}

@@ -1,0 +1,463 @@
+//! What the program does besides serving.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::harness::{
+    Finished, PATIENCE, SECRET, Server, command, finish, has_ipv6, now, unused_port,
+};
+
+const WITH_SECRET: [(&str, &str); 1] = [("JWT_SECRET", SECRET)];
+
+fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Finished {
+    finish(command(variables).args(arguments))
+}
+
+/// Holds that the program ends with this status and one line on standard error.
+fn assert_fails(finished: &Finished, status: i32) {
+    assert_eq!(finished.status, Some(status), "{finished:?}");
+    assert_eq!(finished.output, "", "{finished:?}");
+    let line = finished.errors.strip_suffix('\n').expect("a whole line");
+    assert!(
+        !line.is_empty() && !line.contains(char::is_control),
+        "{finished:?}"
+    );
+}
+
+/// What a program printed that was content.
+fn succeeded(finished: Finished) -> String {
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    assert_eq!(finished.errors, "");
+    finished.output
+}
+
+#[test]
+fn help_names_each_command_and_each_variable() {
+    // No variable has a say, wrong ones neither.
+    let help = succeeded(run(&[("API_PORT", "x")], &["--help"]));
+    for word in [
+        "token",
+        "--sub",
+        "--ttl",
+        "health",
+        "--help",
+        "--version",
+        "API_PORT",
+        "API_HOST",
+        "API_WORKERS",
+        "API_MAX_CONNECTIONS",
+        "API_HEADER_TIMEOUT",
+        "API_IDLE_TIMEOUT",
+        "API_DRAIN_TIMEOUT",
+        "API_LOG",
+        "JWT_SECRET",
+        "JWT_SECRET_FILE",
+        "JWT_SECRET_PREVIOUS",
+        "JWT_SECRET_PREVIOUS_FILE",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
+        "JWT_LEEWAY",
+        "JWT_REQUIRE_EXP",
+    ] {
+        assert!(
+            help.split(
+                |character: char| !character.is_ascii_alphanumeric() && !"_-".contains(character)
+            )
+            .any(|shown| shown == word),
+            "{word}"
+        );
+    }
+    assert!(help.lines().all(|line| line.len() <= 100));
+}
+
+#[test]
+fn version_is_the_package_version() {
+    let version = succeeded(run(&[("API_PORT", "x")], &["--version"]));
+    assert_eq!(
+        version,
+        format!("resource-server {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn unknown_arguments_are_refused() {
+    for arguments in [
+        &["serve"] as &[&str],
+        &[""],
+        &["--unknown"],
+        &["-h"],
+        &["--port", "5000"],
+        &["--help", "--version"],
+        &["--version", "x"],
+        &["health", "now"],
+        &["tokens"],
+        &["HEALTH"],
+        &["a\nb\x1b[31m"],
+    ] {
+        let finished = run(&WITH_SECRET, arguments);
+        assert_fails(&finished, 2);
+        assert!(finished.errors.contains("--help"), "{finished:?}");
+    }
+    let finished = finish(command(&WITH_SECRET).arg(OsStr::from_bytes(b"\xff")));
+    assert_fails(&finished, 2);
+}
+
+/// What `token` prints with these variables, which has to be one line.
+fn printed_token(variables: &[(&str, &str)], arguments: &[&str]) -> String {
+    let output = succeeded(run(variables, &[&["token"], arguments].concat()));
+    let token = output.strip_suffix('\n').expect("a whole line");
+    assert!(!token.contains('\n'));
+    token.to_owned()
+}
+
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).expect("a payload");
+    let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+    serde_json::from_slice(&payload).expect("JSON")
+}
+
+#[test]
+fn token_is_for_demo_and_an_hour() {
+    let before = now();
+    let token = printed_token(&WITH_SECRET, &[]);
+    let claims = claims(&token);
+    let issued = claims["iat"].as_u64().expect("a time of issue");
+    assert!((before..=now()).contains(&issued));
+    assert_eq!(
+        claims,
+        serde_json::json!({ "sub": "demo", "iat": issued, "exp": issued + 3600 })
+    );
+    let server = Server::with(&WITH_SECRET);
+    let auth = server.get_with_token("/auth", &token);
+    assert_eq!(auth.field("x-auth-request-user"), Some("demo"));
+}
+
+#[test]
+fn token_lives_as_long_as_asked() {
+    for ttl in ["1", "60", "3601", "316224000"] {
+        let claims = claims(&printed_token(&WITH_SECRET, &["--ttl", ttl]));
+        let lives = claims["exp"].as_u64().expect("exp") - claims["iat"].as_u64().expect("iat");
+        assert_eq!(lives.to_string(), ttl);
+    }
+    let server = Server::with(&WITH_SECRET);
+    for order in [
+        ["--sub", "alice", "--ttl", "60"],
+        ["--ttl", "60", "--sub", "alice"],
+    ] {
+        let auth = server.get_with_token("/auth", &printed_token(&WITH_SECRET, &order));
+        assert_eq!(auth.field("x-auth-request-user"), Some("alice"));
+    }
+}
+
+#[test]
+fn token_with_wrong_options_is_refused() {
+    for arguments in [
+        &["--ttl"] as &[&str],
+        &["--sub"],
+        &["--ttl", ""],
+        &["--ttl", "0"],
+        &["--ttl", "-1"],
+        &["--ttl", "1.5"],
+        &["--ttl", " 1"],
+        &["--ttl", "1h"],
+        &["--ttl", "316224001"],
+        &["--ttl", "18446744073709551616"],
+        &["--sub", "alice", "--ttl"],
+        &["--sub", "alice", "bob"],
+        &["alice"],
+        &["--subject", "alice"],
+        &["--sub=alice"],
+        &["--ttl", "60", "--unknown", "x"],
+        &["--help"],
+    ] {
+        let finished = run(&WITH_SECRET, &[&["token"], arguments].concat());
+        assert_fails(&finished, 2);
+        assert!(!finished.errors.contains(SECRET));
+    }
+}
+
+/// Another name than the one that was asked for would be somebody else's.
+#[test]
+fn token_for_a_name_that_is_not_utf8_is_refused() {
+    for name in [b"\xff".as_slice(), b"alice\xff", b"\xc3"] {
+        let finished = finish(
+            command(&WITH_SECRET)
+                .args(["token", "--sub"])
+                .arg(OsStr::from_bytes(name)),
+        );
+        assert_fails(&finished, 2);
+    }
+}
+
+#[test]
+fn token_names_any_subject_exactly() {
+    let server = Server::with(&WITH_SECRET);
+    for (name, is_usable) in [
+        ("alice", true),
+        ("alice@example.com", true),
+        ("--ttl", true),
+        ("a\"b\\c", true),
+        ("</script>&", true),
+        ("42", true),
+        ("{\"a\":1}", true),
+        ("", false),
+        (" ", false),
+        ("alice smith", false),
+        ("a\nb", false),
+        ("\t\r\n\u{1}\u{7f}", false),
+        ("Jürgen 日本 😀", false),
+        ("\u{2028}", false),
+    ] {
+        let token = printed_token(&WITH_SECRET, &["--sub", name]);
+        assert_eq!(claims(&token)["sub"], name, "{name:?}");
+        let secret = server.get_with_token("/resource/secret", &token);
+        assert_eq!(secret.status, 200, "{name:?}");
+        let auth = server.get_with_token("/auth", &token);
+        if is_usable {
+            assert_eq!(auth.field("x-auth-request-user"), Some(name));
+        } else {
+            assert_eq!(auth.status, 403, "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn token_is_accepted_by_a_server_of_the_same_environment() {
+    let long = "i".repeat(2000);
+    for environment in [
+        vec![("JWT_SECRET", SECRET)],
+        vec![("JWT_SECRET", "short"), ("API_HOST", "127.0.0.1")],
+        vec![("JWT_SECRET", SECRET), ("JWT_ISSUER", "us")],
+        vec![
+            ("JWT_SECRET", SECRET),
+            ("JWT_AUDIENCE", "https://api.example"),
+        ],
+        vec![
+            ("JWT_SECRET", SECRET),
+            (
+                "JWT_SECRET_PREVIOUS",
+                "the secret before this one, 32 bytes or longer",
+            ),
+            ("JWT_ISSUER", "é\"\\ 😀\n"),
+            ("JWT_AUDIENCE", &long),
+            ("JWT_REQUIRE_EXP", "true"),
+            ("JWT_LEEWAY", "300"),
+        ],
+    ] {
+        let token = printed_token(&environment, &["--sub", "alice"]);
+        let with_port = environment.iter().copied().chain([("API_PORT", "0")]);
+        let server = Server::spawn(command(&[]).envs(with_port));
+        let auth = server.get_with_token("/auth", &token);
+        assert_eq!(auth.field("x-auth-request-user"), Some("alice"), "{auth:?}");
+        let claims = claims(&token);
+        for (claim, variable) in [("iss", "JWT_ISSUER"), ("aud", "JWT_AUDIENCE")] {
+            let configured = environment.iter().find(|(name, _)| *name == variable);
+            assert_eq!(
+                claims.get(claim).and_then(Value::as_str),
+                configured.map(|(_, value)| *value)
+            );
+        }
+    }
+}
+
+#[test]
+fn token_is_signed_with_the_current_secret() {
+    let old = "the secret before this one, 32 bytes or longer";
+    let token = printed_token(&[("JWT_SECRET", SECRET), ("JWT_SECRET_PREVIOUS", old)], &[]);
+    let verdict = |secret| {
+        let server = Server::with(&[("JWT_SECRET", secret)]);
+        server.get_with_token("/resource/secret", &token).status
+    };
+    assert_eq!(verdict(SECRET), 200);
+    assert_eq!(verdict(old), 401);
+}
+
+#[test]
+fn token_without_a_usable_configuration_is_refused_by_name() {
+    for (variables, variable) in [
+        (&[] as &[(&str, &str)], "JWT_SECRET"),
+        (&[("API_PORT", "5000")], "JWT_SECRET"),
+        (&[("JWT_SECRET", "")], "JWT_SECRET"),
+        (&[("JWT_SECRET_PREVIOUS", SECRET)], "JWT_SECRET"),
+        (&[("JWT_SECRET_FILE", "/nowhere")], "JWT_SECRET_FILE"),
+        (&[("JWT_SECRET", SECRET), ("JWT_ISSUER", "")], "JWT_ISSUER"),
+        (
+            &[("JWT_SECRET", SECRET), ("JWT_AUDIENCE", "")],
+            "JWT_AUDIENCE",
+        ),
+        (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY", "x")], "JWT_LEEWAY"),
+    ] {
+        let finished = run(variables, &["token"]);
+        assert_fails(&finished, 2);
+        assert!(
+            finished
+                .errors
+                .starts_with(&format!("{variable}: expected ")),
+            "{finished:?}"
+        );
+    }
+}
+
+/// Runs `health` with these variables and holds that it takes no more than its two seconds.
+fn health(variables: &[(&str, &str)]) -> Finished {
+    let finished = run(variables, &["health"]);
+    assert!(finished.took < Duration::from_secs(2), "{finished:?}");
+    finished
+}
+
+fn health_at_port(port: u16) -> Finished {
+    health(&[("API_PORT", &port.to_string())])
+}
+
+#[test]
+fn health_of_a_running_server_is_good() {
+    for host in ["127.0.0.1", "0.0.0.0", "::1", "::"] {
+        if host.contains(':') && !has_ipv6() {
+            continue;
+        }
+        let server = Server::with(&[("API_HOST", host)]);
+        let port = server.address.port().to_string();
+        let finished = health(&[("API_HOST", host), ("API_PORT", &port)]);
+        assert_eq!(succeeded(finished), "", "{host}");
+    }
+    let server = Server::start();
+    assert_eq!(succeeded(health_at_port(server.address.port())), "");
+}
+
+/// The container's health check has no business with the secret.
+#[test]
+fn health_reads_host_and_port_alone() {
+    let server = Server::start();
+    let port = server.address.port().to_string();
+    let finished = health(&[
+        ("API_PORT", &port),
+        ("API_WORKERS", "x"),
+        ("API_LOG", "x"),
+        ("JWT_SECRET", ""),
+        ("JWT_SECRET_FILE", "/nowhere"),
+        ("JWT_LEEWAY", "x"),
+    ]);
+    assert_eq!(succeeded(finished), "");
+}
+
+#[test]
+fn health_where_nothing_listens_is_bad() {
+    let finished = health_at_port(unused_port());
+    assert_fails(&finished, 1);
+}
+
+#[test]
+fn health_where_nobody_answers_is_bad_within_two_seconds() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let finished = health_at_port(silent.local_addr().expect("an address").port());
+    assert_fails(&finished, 1);
+}
+
+/// Answers the first connection with these pieces, a quarter of a second apart, and closes it.
+fn answer_with(pieces: Vec<&'static [u8]>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        for (index, piece) in pieces.into_iter().enumerate() {
+            if index > 0 {
+                thread::sleep(Duration::from_millis(250));
+            }
+            // The client may have given up, as it should.
+            if stream.write_all(piece).is_err() {
+                return;
+            }
+        }
+        // What the client sent is read, so that the end is an end and no reset.
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    port
+}
+
+#[test]
+fn health_of_something_else_is_bad() {
+    for answer in [
+        b"".as_slice(),
+        b"\r\n",
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 301 Moved Permanently\r\nlocation: /healthz\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"200 OK 200 OK 200 OK 200 OK",
+    ] {
+        let finished = health_at_port(answer_with(vec![answer]));
+        assert_fails(&finished, 1);
+    }
+}
+
+#[test]
+fn health_of_a_good_answer_in_pieces_is_good() {
+    let port = answer_with(vec![b"HTTP/1.1 ", b"200 OK\r\n\r\n"]);
+    assert_eq!(succeeded(health_at_port(port)), "");
+}
+
+#[test]
+fn health_of_an_answer_that_drips_is_bad_within_two_seconds() {
+    let answer = b"HTTP/1.1 200 OK\r\n\r\n";
+    let finished = health_at_port(answer_with(answer.chunks(1).collect()));
+    assert_fails(&finished, 1);
+}
+
+/// An endless answer ends the check as soon as its beginning is known.
+#[test]
+fn health_of_an_endless_answer_ends() {
+    let finished = health_at_port(answer_with(vec![&[b'x'; 1 << 20]; 8]));
+    assert_fails(&finished, 1);
+}
+
+#[test]
+fn health_with_wrong_variables_is_bad() {
+    for (variable, value) in [
+        ("API_PORT", ""),
+        ("API_PORT", "x"),
+        ("API_PORT", "65536"),
+        ("API_HOST", ""),
+        ("API_HOST", "localhost"),
+    ] {
+        let finished = health(&[(variable, value)]);
+        assert_fails(&finished, 1);
+        assert!(finished.errors.starts_with(variable), "{finished:?}");
+    }
+    let finished = finish(
+        command(&[])
+            .arg("health")
+            .env("API_HOST", OsString::from(OsStr::from_bytes(b"\xff"))),
+    );
+    assert_fails(&finished, 1);
+}
+
+/// A server at the limit of connections still answers the check: idle clients make room.
+#[test]
+fn health_of_a_full_server_is_good() {
+    let server = Server::with(&[("API_MAX_CONNECTIONS", "2"), ("API_WORKERS", "1")]);
+    let _idle: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    assert_eq!(succeeded(health_at_port(server.address.port())), "");
+}
+
+#[test]
+fn health_after_the_end_of_the_server_is_bad() {
+    let port = unused_port();
+    let mut server = Server::with(&[("API_PORT", &port.to_string())]);
+    assert_eq!(succeeded(health_at_port(port)), "");
+    server.signal("TERM");
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    assert_fails(&health_at_port(port), 1);
+}

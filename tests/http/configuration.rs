@@ -1,0 +1,786 @@
+//! The environment variables: what each takes, and the one line that says why not.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use resource_server::jwt::Key;
+use serde_json::Value;
+
+use crate::harness::{
+    Client, Finished, PATIENCE, SECRET, Server, command, finish, good_token, has_ipv6, now, token,
+    unused_port,
+};
+
+/// Variables that are all right, so that one more decides.
+const BASE: [(&str, &str); 2] = [("API_PORT", "0"), ("JWT_SECRET", SECRET)];
+
+/// Whole numbers, and the least and the most of each.
+const NUMBERS: [(&str, u64, u64); 7] = [
+    ("API_PORT", 0, 65_535),
+    ("API_WORKERS", 1, 256),
+    ("API_MAX_CONNECTIONS", 1, 1_000_000),
+    ("API_HEADER_TIMEOUT", 1, 3600),
+    ("API_IDLE_TIMEOUT", 1, 3600),
+    ("API_DRAIN_TIMEOUT", 0, 3600),
+    ("JWT_LEEWAY", 0, 300),
+];
+
+/// Ends the server with SIGTERM and returns what it printed on standard output, after the line that
+/// says where it listens, and on standard error.
+fn printed(mut server: Server) -> (Vec<String>, Vec<String>) {
+    server.signal("TERM");
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    (
+        server.output.iter().collect(),
+        server.errors.iter().collect(),
+    )
+}
+
+/// Runs the program with [`BASE`] and these, which it must refuse, and returns its line.
+fn refusal(variables: &[(&str, &OsStr)]) -> String {
+    refused(&finish(command(&BASE).envs(variables.iter().copied())))
+}
+
+/// As [`refusal`], without [`BASE`].
+fn refusal_of(variables: &[(&str, &str)]) -> String {
+    refused(&finish(&mut command(variables)))
+}
+
+fn refused(finished: &Finished) -> String {
+    assert_eq!(finished.status, Some(2), "{finished:?}");
+    assert_eq!(finished.output, "");
+    let line = finished.errors.strip_suffix('\n').expect("a whole line");
+    assert!(!line.is_empty(), "{finished:?}");
+    assert!(!line.contains(char::is_control), "{finished:?}");
+    line.to_owned()
+}
+
+fn assert_works(server: &Server) {
+    assert_eq!(server.get("/healthz", &[]).status, 200);
+    assert_eq!(
+        server
+            .get_with_token("/resource/secret", &good_token())
+            .status,
+        200
+    );
+}
+
+#[test]
+fn number_at_both_ends_of_its_range_is_taken() {
+    for (variable, least, most) in NUMBERS {
+        for number in [least, most] {
+            let number = number.to_string();
+            if (variable, number.as_str()) == ("API_PORT", "65535") {
+                // A port of its own may be taken by others: who asks at it has read it as well.
+                let finished = finish(command(&[(variable, &number)]).arg("health"));
+                assert!(
+                    finished.errors.starts_with("127.0.0.1:65535 "),
+                    "{finished:?}"
+                );
+                continue;
+            }
+            let server = Server::with(&[(variable, &number)]);
+            assert_works(&server);
+            let (_, errors) = printed(server);
+            assert_eq!(errors, [""; 0], "{variable}={number}");
+        }
+    }
+}
+
+#[test]
+fn number_that_is_no_plain_decimal_integer_in_range_is_refused() {
+    for (variable, least, most) in NUMBERS {
+        let expected = format!("{variable}: expected an integer from {least} to {most}, found ");
+        let over = (most + 1).to_string();
+        let mut wrong = vec![
+            "",
+            " ",
+            "+5",
+            "-1",
+            "-0",
+            "0x10",
+            "1.5",
+            "5.",
+            "1e2",
+            "1_0",
+            "1,0",
+            " 5",
+            "5 ",
+            "5\t",
+            "5\n",
+            "\n5",
+            "five",
+            "٥",
+            "５",
+            "NaN",
+            "inf",
+            "5s",
+            "5;",
+            "18446744073709551616",
+            "99999999999999999999999999999999999999999",
+            &over,
+        ];
+        if least > 0 {
+            wrong.push("0");
+            wrong.push("00");
+        }
+        for value in wrong {
+            let line = refusal(&[(variable, OsStr::new(value))]);
+            let found = line.strip_prefix(&expected);
+            assert_eq!(found, Some(format!("{value:?}").as_str()), "{line}");
+        }
+        for value in [b"5\xff".as_slice(), b"\xff", b"\x80"] {
+            let line = refusal(&[(variable, OsStr::from_bytes(value))]);
+            assert!(line.starts_with(&expected), "{line}");
+        }
+    }
+}
+
+#[test]
+fn host_takes_an_ip_address_and_nothing_else() {
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        let server = Server::with(&[("API_HOST", host)]);
+        assert_eq!(server.address.ip().to_string(), host);
+        assert_ne!(server.address.port(), 0);
+    }
+    for host in [
+        "",
+        " ",
+        "localhost",
+        "127.0.0.1 ",
+        " 127.0.0.1",
+        "127.0.0.1:80",
+        "127.0.0",
+        "127.1",
+        "127.0.0.256",
+        "0127.0.0.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "[::1]",
+        "::1%lo",
+        ":::",
+        "*",
+        "127.0.0.1\n",
+        "127.0.0.1,::1",
+        "example.org",
+    ] {
+        let line = refusal(&[("API_HOST", OsStr::new(host))]);
+        assert!(
+            line.starts_with("API_HOST: expected an IP address"),
+            "{line}"
+        );
+        assert!(line.ends_with(&format!(", found {host:?}")), "{line}");
+    }
+    let line = refusal(&[("API_HOST", OsStr::from_bytes(b"127.0.0.1\xff"))]);
+    assert!(line.starts_with("API_HOST: expected "), "{line}");
+}
+
+#[test]
+fn ipv6_address_is_printed_in_brackets() {
+    if !has_ipv6() {
+        return;
+    }
+    for host in ["::1", "::", "0:0:0:0:0:0:0:1"] {
+        let mut command = command(&BASE);
+        // The line is read as a socket address, which has brackets or is none.
+        let server = Server::spawn(command.env("API_HOST", host));
+        assert!(server.address.is_ipv6());
+        let address = (std::net::Ipv6Addr::LOCALHOST, server.address.port()).into();
+        let mut client = Client::to(address);
+        client.request("GET", "/healthz", &[]);
+        assert_eq!(client.response().status, 200);
+    }
+}
+
+#[test]
+fn listening_line_has_the_real_port() {
+    for _ in 0..2 {
+        let server = Server::with(&[("API_PORT", "0")]);
+        assert_ne!(server.address.port(), 0);
+        assert_works(&server);
+    }
+    let port = unused_port();
+    let server = Server::with(&[("API_PORT", &port.to_string())]);
+    assert_eq!(server.address.port(), port);
+    assert_eq!(server.address.ip().to_string(), "127.0.0.1");
+    assert_works(&server);
+}
+
+#[test]
+fn choice_takes_its_words_and_nothing_else() {
+    for (variable, choices) in [
+        ("API_LOG", ["errors", "access"]),
+        ("JWT_REQUIRE_EXP", ["false", "true"]),
+    ] {
+        for choice in choices {
+            assert_eq!(
+                Server::with(&[(variable, choice)])
+                    .get("/healthz", &[])
+                    .status,
+                200,
+                "{variable}={choice}"
+            );
+        }
+        let [first, second] = choices;
+        for value in [
+            "",
+            " ",
+            "0",
+            "1",
+            "yes",
+            "no",
+            "on",
+            "off",
+            "TRUE",
+            "True",
+            "FALSE",
+            "Access",
+            "debug",
+            "true ",
+            " false",
+            "access\n",
+            "errors,access",
+            "null",
+        ] {
+            let line = refusal(&[(variable, OsStr::new(value))]);
+            assert_eq!(
+                line,
+                format!("{variable}: expected {first:?} or {second:?}, found {value:?}")
+            );
+        }
+        let line = refusal(&[(variable, OsStr::from_bytes(b"true\xff"))]);
+        assert!(
+            line.starts_with(&format!("{variable}: expected ")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn issuer_and_audience_take_any_text_but_none() {
+    for (variable, claim) in [("JWT_ISSUER", "iss"), ("JWT_AUDIENCE", "aud")] {
+        for text in [
+            "us",
+            " ",
+            "us ",
+            "https://issuer.example/",
+            "é😀",
+            "a\"b\\c",
+            "a\nb",
+        ] {
+            let server = Server::with(&[(variable, text)]);
+            let verdict = |value: &str| {
+                let claims = serde_json::json!({ claim: value }).to_string();
+                server
+                    .get_with_token("/resource/secret", &token(&claims))
+                    .status
+            };
+            assert_eq!(verdict(text), 200, "{variable}={text:?}");
+            assert_eq!(verdict(&format!("{text} ")), 401, "{variable}={text:?}");
+            assert_eq!(verdict(""), 401, "{variable}={text:?}");
+        }
+        for value in [b"".as_slice(), b"\xff", b"us\xff"] {
+            let line = refusal(&[(variable, OsStr::from_bytes(value))]);
+            assert!(
+                line.starts_with(&format!("{variable}: expected ")),
+                "{line}"
+            );
+            assert!(line.contains(", found "), "{line}");
+        }
+    }
+}
+
+/// A terminal obeys what is printed to it, and a log takes lines for entries.
+#[test]
+fn wrong_value_is_shown_escaped_and_short() {
+    for value in [
+        "\x1b[31mred",
+        "a\r\nwarning: all is well",
+        "\u{202e}abc",
+        "\u{2028}",
+    ] {
+        let line = refusal(&[("API_PORT", OsStr::new(value))]);
+        assert!(line.is_ascii(), "{line}");
+    }
+    let line = refusal(&[("API_PORT", OsStr::new(&"9".repeat(100_000)))]);
+    assert!(line.len() < 300, "{line}");
+}
+
+#[test]
+fn first_wrong_variable_is_named_and_no_other() {
+    let line = refusal_of(&[("API_PORT", "x"), ("API_WORKERS", "x"), ("JWT_LEEWAY", "x")]);
+    assert_eq!(line.matches("expected").count(), 1, "{line}");
+}
+
+/// A secret in a file of the test's own, gone when dropped.
+struct SecretFile(PathBuf);
+
+impl SecretFile {
+    fn new(content: impl AsRef<[u8]>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "secret-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, content).expect("a file");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("a path in UTF-8")
+    }
+}
+
+impl Drop for SecretFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Whether a server takes exactly this secret: what it signs, and nothing of its neighbours.
+fn assert_secret(server: &Server, secret: &[u8]) {
+    let verdict = |secret: &[u8]| {
+        let token = Key::new(secret).expect("a secret").sign("{}");
+        server.get_with_token("/resource/secret", &token).status
+    };
+    assert_eq!(verdict(secret), 200, "{secret:?}");
+    for end in [b"\n".as_slice(), b"\r\n", b"\r", b" ", b"x"] {
+        assert_eq!(verdict(&[secret, end].concat()), 401, "{secret:?} {end:?}");
+    }
+    assert_eq!(verdict(&secret[..secret.len() - 1]), 401, "{secret:?}");
+}
+
+#[test]
+fn secret_is_the_bytes_of_the_variable() {
+    for secret in [
+        SECRET.as_bytes(),
+        b"32 bytes, of which the last is\n\n\n",
+        b"  thirty-two bytes and more with spaces  ",
+        "dreißig Zeichen und noch ein paar".as_bytes(),
+        b"\xff\xfe\x80\x81 bytes that are no UTF-8 at all \xff",
+        &[0xff; 200],
+    ] {
+        let server = Server::spawn(
+            command(&[("API_PORT", "0")]).env("JWT_SECRET", OsStr::from_bytes(secret)),
+        );
+        assert_secret(&server, secret);
+    }
+}
+
+#[test]
+fn secret_is_the_bytes_of_the_file_less_one_line_end() {
+    let long = [b'x'; 65_536];
+    let cases: [(&[u8], &[u8]); 10] = [
+        (SECRET.as_bytes(), SECRET.as_bytes()),
+        (&[SECRET.as_bytes(), b"\n"].concat(), SECRET.as_bytes()),
+        (&[SECRET.as_bytes(), b"\r\n"].concat(), SECRET.as_bytes()),
+        (
+            &[SECRET.as_bytes(), b"\n\n"].concat(),
+            &[SECRET.as_bytes(), b"\n"].concat(),
+        ),
+        (
+            &[SECRET.as_bytes(), b"\r\n\r\n"].concat(),
+            &[SECRET.as_bytes(), b"\r\n"].concat(),
+        ),
+        (
+            &[SECRET.as_bytes(), b"\r"].concat(),
+            &[SECRET.as_bytes(), b"\r"].concat(),
+        ),
+        (
+            &[b"\n", SECRET.as_bytes()].concat(),
+            &[b"\n", SECRET.as_bytes()].concat(),
+        ),
+        (
+            &[SECRET.as_bytes(), b" \n"].concat(),
+            &[SECRET.as_bytes(), b" "].concat(),
+        ),
+        // No variable could hold these.
+        (&[0; 40], &[0; 40]),
+        (&long, &long),
+    ];
+    for (content, secret) in cases {
+        let file = SecretFile::new(content);
+        let server = Server::spawn(&mut command(&[
+            ("API_PORT", "0"),
+            ("JWT_SECRET_FILE", file.path()),
+        ]));
+        if secret[0] == 0 {
+            // HMAC fills short keys with zeros (RFC 2104): fewer of them are the same key.
+            let token = Key::new(secret).expect("a secret").sign("{}");
+            assert_eq!(
+                server.get_with_token("/resource/secret", &token).status,
+                200
+            );
+        } else {
+            assert_secret(&server, secret);
+        }
+    }
+}
+
+#[test]
+fn secret_file_that_cannot_be_used_is_refused_by_name() {
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let missing = format!("{directory}/no-such-file");
+    let empty = SecretFile::new("");
+    let line_end = SecretFile::new("\n");
+    let long_line_end = SecretFile::new("\r\n");
+    let too_large = SecretFile::new([b'x'; 65_537]);
+    let under_a_file = format!("{}/secret", empty.path());
+    for variable in ["JWT_SECRET_FILE", "JWT_SECRET_PREVIOUS_FILE"] {
+        for path in [
+            "",
+            " ",
+            &missing,
+            directory,
+            "/",
+            &under_a_file,
+            empty.path(),
+            line_end.path(),
+            long_line_end.path(),
+            too_large.path(),
+            "/dev/null",
+            "/dev/zero",
+        ] {
+            let mut variables = vec![("API_PORT", "0"), (variable, path)];
+            if variable == "JWT_SECRET_PREVIOUS_FILE" {
+                variables.push(("JWT_SECRET", SECRET));
+            }
+            let line = refusal_of(&variables);
+            assert!(
+                line.starts_with(&format!("{variable}: expected ")),
+                "{line}"
+            );
+            assert!(line.contains("found"), "{line}");
+            assert!(!line.contains("xxx"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn empty_secret_is_refused_by_name() {
+    for (variables, variable) in [
+        (&[("JWT_SECRET", "")] as &[_], "JWT_SECRET"),
+        (
+            &[("JWT_SECRET", SECRET), ("JWT_SECRET_PREVIOUS", "")],
+            "JWT_SECRET_PREVIOUS",
+        ),
+    ] {
+        let line = refusal_of(variables);
+        assert!(
+            line.starts_with(&format!("{variable}: expected ")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn both_forms_of_a_secret_are_refused_and_neither_shown() {
+    let file = SecretFile::new("the secret in the file, 32 bytes or longer");
+    for (plain, in_file) in [
+        ("JWT_SECRET", "JWT_SECRET_FILE"),
+        ("JWT_SECRET_PREVIOUS", "JWT_SECRET_PREVIOUS_FILE"),
+    ] {
+        for (value, path) in [(SECRET, file.path()), ("", file.path()), (SECRET, "")] {
+            let line = refusal(&[(plain, OsStr::new(value)), (in_file, OsStr::new(path))]);
+            assert!(line.contains(plain) && line.contains(in_file), "{line}");
+            assert!(!line.contains("bytes or longer"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn previous_secret_without_a_current_one_is_refused() {
+    let file = SecretFile::new(SECRET);
+    for variables in [
+        ("JWT_SECRET_PREVIOUS", SECRET),
+        ("JWT_SECRET_PREVIOUS_FILE", file.path()),
+    ] {
+        let line = refusal_of(&[("API_PORT", "0"), variables]);
+        assert!(line.starts_with("JWT_SECRET: expected "), "{line}");
+        assert!(line.contains("JWT_SECRET_FILE"), "{line}");
+        assert!(!line.contains(SECRET), "{line}");
+    }
+}
+
+#[test]
+fn previous_secret_is_taken_in_both_forms() {
+    const OLD: &str = "the secret before this one, 32 bytes or longer";
+    let (old, current) = (SecretFile::new(format!("{OLD}\n")), SecretFile::new(SECRET));
+    for variables in [
+        [("JWT_SECRET", SECRET), ("JWT_SECRET_PREVIOUS", OLD)],
+        [
+            ("JWT_SECRET", SECRET),
+            ("JWT_SECRET_PREVIOUS_FILE", old.path()),
+        ],
+        [
+            ("JWT_SECRET_FILE", current.path()),
+            ("JWT_SECRET_PREVIOUS", OLD),
+        ],
+        [
+            ("JWT_SECRET_FILE", current.path()),
+            ("JWT_SECRET_PREVIOUS_FILE", old.path()),
+        ],
+    ] {
+        let server = Server::spawn(command(&[("API_PORT", "0")]).envs(variables));
+        for secret in [SECRET, OLD] {
+            let token = Key::new(secret.as_bytes()).expect("a secret").sign("{}");
+            let response = server.get_with_token("/resource/secret", &token);
+            assert_eq!(response.status, 200, "{variables:?}");
+        }
+    }
+}
+
+#[test]
+fn secret_of_31_bytes_is_taken_on_loopback_with_a_warning() {
+    let secret = "Tr0ub4dor&3-Tr0ub4dor&3-Tr0ub4d";
+    assert_eq!(secret.len(), 31);
+    let file = SecretFile::new(secret);
+    for (variable, value) in [
+        ("JWT_SECRET", secret),
+        ("JWT_SECRET_FILE", file.path()),
+        ("JWT_SECRET_PREVIOUS", secret),
+        ("JWT_SECRET_PREVIOUS_FILE", file.path()),
+    ] {
+        let mut variables = vec![("API_PORT", "0"), (variable, value)];
+        if variable.contains("PREVIOUS") {
+            variables.push(("JWT_SECRET", SECRET));
+        }
+        for host in [None, Some("127.0.0.1"), Some("::1").filter(|_| has_ipv6())] {
+            let server =
+                Server::spawn(command(&variables).envs(host.map(|host| ("API_HOST", host))));
+            let token = Key::new(secret.as_bytes()).expect("a secret").sign("{}");
+            let response = server.get_with_token("/resource/secret", &token);
+            assert_eq!(response.status, 200, "{variable}");
+            let (output, errors) = printed(server);
+            assert_eq!(output, [""; 0]);
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(
+                errors[0].starts_with("warning") && errors[0].contains(&format!("{variable}:")),
+                "{errors:?}"
+            );
+            assert!(!errors[0].contains("Tr0ub4dor"), "{errors:?}");
+        }
+    }
+}
+
+#[test]
+fn secret_of_31_bytes_is_refused_where_others_reach_it() {
+    let secret = "Tr0ub4dor&3-Tr0ub4dor&3-Tr0ub4d";
+    let file = SecretFile::new(format!("{secret}\n"));
+    for (variable, value) in [
+        ("JWT_SECRET", secret),
+        ("JWT_SECRET_FILE", file.path()),
+        ("JWT_SECRET_PREVIOUS", secret),
+        ("JWT_SECRET_PREVIOUS_FILE", file.path()),
+    ] {
+        for host in [
+            "0.0.0.0",
+            "::",
+            "192.0.2.1",
+            "2001:db8::1",
+            "128.0.0.1",
+            "::2",
+        ] {
+            let mut variables = vec![("API_PORT", "0"), ("API_HOST", host), (variable, value)];
+            if variable.contains("PREVIOUS") {
+                variables.push(("JWT_SECRET", SECRET));
+            }
+            let line = refusal_of(&variables);
+            assert!(
+                line.starts_with(&format!("{variable}: expected ")),
+                "{line}"
+            );
+            assert!(line.contains("32") && line.contains("loopback"), "{line}");
+            assert!(!line.contains("Tr0ub4dor"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn secret_of_32_bytes_is_taken_everywhere_without_a_warning() {
+    let secret = "x".repeat(32);
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        let server = Server::with(&[("JWT_SECRET", &secret), ("API_HOST", host)]);
+        let address = (std::net::Ipv4Addr::LOCALHOST, server.address.port()).into();
+        let mut client = Client::to(address);
+        client.request("GET", "/healthz", &[]);
+        assert_eq!(client.response().status, 200);
+        drop(client);
+        assert_eq!(printed(server), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn no_secret_is_refused_unless_nothing_is_configured_at_all() {
+    for variable in [
+        ("API_HOST", "127.0.0.1"),
+        ("API_HOST", "0.0.0.0"),
+        ("JWT_LEEWAY", "0"),
+        ("JWT_REQUIRE_EXP", "false"),
+        ("JWT_ISSUER", "us"),
+        ("JWT_AUDIENCE", "us"),
+        // Misspelt, most likely.
+        ("JWT_SECRETS", SECRET),
+        ("JWT_", ""),
+    ] {
+        let line = refusal_of(&[("API_PORT", "0"), variable]);
+        assert!(line.starts_with("JWT_SECRET: expected "), "{line}");
+        assert!(line.contains("JWT_SECRET_FILE"), "{line}");
+        assert!(!line.contains(SECRET), "{line}");
+    }
+}
+
+/// What a trial run prints: its token, and the server.
+fn trial(variables: &[(&str, &str)]) -> (String, Server) {
+    let server = Server::spawn(command(&[("API_PORT", "0")]).envs(variables.iter().copied()));
+    let curl = loop {
+        let line = server.output.recv_timeout(PATIENCE).expect("a curl line");
+        if line.starts_with("curl ") {
+            break line;
+        }
+    };
+    let (token, url) = curl
+        .strip_prefix("curl -i -H 'Authorization: Bearer ")
+        .and_then(|rest| rest.split_once("' "))
+        .expect("a token and an address");
+    assert_eq!(url, format!("http://{}/resource/secret", server.address));
+    (token.to_owned(), server)
+}
+
+#[test]
+fn trial_run_prints_a_token_that_works_for_an_hour() {
+    let (token, server) = trial(&[]);
+    let secret = server.get_with_token("/resource/secret", &token);
+    assert_eq!(secret.status, 200);
+    let auth = server.get_with_token("/auth", &token);
+    assert_eq!(auth.field("x-auth-request-user"), Some("demo"));
+
+    let payload = token.split('.').nth(1).expect("a payload");
+    let claims = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    let (issued, expires) = (claims["iat"].as_u64(), claims["exp"].as_u64());
+    let issued = issued.expect("a time of issue");
+    assert!(issued <= now() && issued + PATIENCE.as_secs() >= now());
+    assert_eq!(expires, Some(issued + 3600));
+
+    let (_, errors) = printed(server);
+    assert_eq!(errors, [""; 0]);
+}
+
+#[test]
+fn trial_run_prints_the_token_on_a_line_of_its_own() {
+    let server = Server::spawn(&mut command(&[("API_PORT", "0")]));
+    let (output, _) = printed(server);
+    let curl = output
+        .iter()
+        .find(|line| line.starts_with("curl "))
+        .expect("a curl line");
+    assert!(
+        output
+            .iter()
+            .any(|line| line.split('.').count() == 3 && curl.contains(&format!("Bearer {line}'"))),
+        "{output:?}"
+    );
+    assert!(output.iter().any(|line| line.contains("JWT_SECRET")));
+}
+
+#[test]
+fn trial_run_has_a_secret_of_its_own() {
+    let (token, first) = trial(&[("API_LOG", "errors"), ("API_WORKERS", "1")]);
+    let (other, second) = trial(&[]);
+    for (server, token, status) in [
+        (&first, &token, 200),
+        (&first, &other, 401),
+        (&second, &token, 401),
+        (&second, &other, 200),
+        // Of no secret that anybody could guess.
+        (&first, &good_token(), 401),
+        (
+            &first,
+            &Key::new(&[0; 32]).expect("a secret").sign("{}"),
+            401,
+        ),
+    ] {
+        let response = server.get_with_token("/resource/secret", token);
+        assert_eq!(response.status, status);
+    }
+}
+
+#[test]
+fn configured_run_prints_no_token() {
+    let (output, errors) = printed(Server::start());
+    assert_eq!((output, errors), (vec![], vec![]));
+}
+
+#[test]
+fn second_instance_on_the_same_port_fails_with_one_line() {
+    let first = Server::start();
+    let port = first.address.port().to_string();
+    for variables in [
+        vec![("JWT_SECRET", SECRET), ("API_PORT", &port)],
+        vec![("API_PORT", &port)],
+        vec![
+            ("JWT_SECRET", SECRET),
+            ("API_PORT", &port),
+            ("API_WORKERS", "4"),
+        ],
+    ] {
+        let second = finish(&mut command(&variables));
+        assert_eq!(second.status, Some(1), "{second:?}");
+        assert_eq!(second.output, "");
+        assert_eq!(second.errors.lines().count(), 1, "{second:?}");
+        let address = format!("127.0.0.1:{port}");
+        assert!(second.errors.contains(&address), "{second:?}");
+    }
+    assert_works(&first);
+}
+
+#[test]
+fn port_of_a_server_that_has_ended_is_free_at_once() {
+    let port = unused_port().to_string();
+    let server = Server::with(&[("API_PORT", &port)]);
+    // A connection that the server closes first keeps the port in TIME_WAIT.
+    let mut client = server.connect();
+    client.request("GET", "/resource", &["Connection: close"]);
+    client.response();
+    assert!(client.is_closed_within(PATIENCE));
+    drop(client);
+    printed(server);
+    assert_works(&Server::with(&[("API_PORT", &port)]));
+}
+
+#[test]
+fn address_that_this_machine_does_not_have_fails_with_one_line() {
+    // RFC 5737: nobody's.
+    let finished = finish(command(&BASE).env("API_HOST", "192.0.2.1"));
+    assert_eq!(finished.status, Some(1), "{finished:?}");
+    assert_eq!(finished.output, "");
+    assert_eq!(finished.errors.lines().count(), 1, "{finished:?}");
+    assert!(finished.errors.contains("192.0.2.1"), "{finished:?}");
+}
+
+/// No other variable of the process has a say, and none of them need be text.
+#[test]
+fn foreign_variables_are_ignored() {
+    let server = Server::spawn(
+        command(&BASE)
+            .env("PORT", "1")
+            .env("HOST", "nowhere")
+            .env("RUST_LOG", "trace")
+            .env("http_proxy", "http://127.0.0.1:1")
+            .env("API_UNKNOWN", "")
+            .env(
+                OsString::from_vec(b"\xff\xfe".to_vec()),
+                OsString::from_vec(b"\xff".to_vec()),
+            ),
+    );
+    assert_works(&server);
+    assert_eq!(printed(server), (vec![], vec![]));
+}

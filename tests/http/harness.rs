@@ -1,0 +1,428 @@
+//! The real program on a port of its own, and clients that say exactly which bytes they send.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use resource_server::jwt::Key;
+
+/// The secret of every test that does not test secrets.
+pub const SECRET: &str = "a secret of the tests, 32 bytes or longer";
+
+/// How long anything may take that takes no time.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts the program with these variables and no others.
+pub fn command(variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resource-server"));
+    command
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    pub child: Child,
+    pub address: SocketAddr,
+    /// What it prints after its `listening on` line.
+    pub output: Receiver<String>,
+    /// What it prints on standard error.
+    pub errors: Receiver<String>,
+}
+
+impl Server {
+    /// With [`SECRET`], on a loopback port that the system chooses.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these variables besides.
+    pub fn with(variables: &[(&str, &str)]) -> Self {
+        let mut all = vec![("API_PORT", "0"), ("JWT_SECRET", SECRET)];
+        all.extend(variables);
+        Self::spawn(&mut command(&all))
+    }
+
+    /// Runs a command that becomes a server, and waits until it listens.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
+        let output = lines(child.stdout.take().expect("a pipe"));
+        let errors = lines(child.stderr.take().expect("a pipe"));
+        let line = output
+            .recv_timeout(PATIENCE)
+            .expect("a line on standard output");
+        let address = line
+            .strip_prefix("listening on http://")
+            .expect("the first line says where");
+        let address = address.parse().expect("an address and a port");
+        Self {
+            child,
+            address,
+            output,
+            errors,
+        }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// One request on a connection of its own: `GET path` with these fields (`Host` is added).
+    pub fn get(&self, path: &str, fields: &[&str]) -> Response {
+        self.request("GET", path, fields)
+    }
+
+    pub fn request(&self, method: &str, path: &str, fields: &[&str]) -> Response {
+        let mut client = self.connect();
+        client.request(method, path, fields);
+        client.response_to(method)
+    }
+
+    /// `GET path` with this token.
+    pub fn get_with_token(&self, path: &str, token: &str) -> Response {
+        self.get(path, &[&format!("Authorization: Bearer {token}")])
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .status();
+        assert!(kill.expect("a shell").success());
+    }
+
+    /// Waits for the end of the process, not longer than `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        wait(&mut self.child, limit)
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("procfs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .expect("a figure")
+            .parse()
+            .expect("a number")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program that has ended leaves.
+#[derive(Debug)]
+pub struct Finished {
+    /// `None` if a signal ended it.
+    pub status: Option<i32>,
+    pub output: String,
+    pub errors: String,
+    pub took: Duration,
+}
+
+/// Runs a command that ends by itself, within [`PATIENCE`] or it is killed. Its output must fit
+/// into a pipe.
+pub fn finish(command: &mut Command) -> Finished {
+    struct Running(Child);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    let started = Instant::now();
+    let mut running = Running(command.spawn().expect("the program starts"));
+    let child = &mut running.0;
+    let status = wait(child, PATIENCE).code();
+    let took = started.elapsed();
+    let (mut output, mut errors) = (String::new(), String::new());
+    if let Some(pipe) = &mut child.stdout {
+        pipe.read_to_string(&mut output).expect("UTF-8");
+    }
+    if let Some(pipe) = &mut child.stderr {
+        pipe.read_to_string(&mut errors).expect("UTF-8");
+    }
+    Finished {
+        status,
+        output,
+        errors,
+        took,
+    }
+}
+
+/// A loopback port on which nothing listens, and which no other caller is given. It is below the
+/// ports that systems choose from, so that no connection takes it in the meantime.
+pub fn unused_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    loop {
+        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + offset).expect("below 65536");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Whether this machine has IPv6: not every container does, and without it there is nothing to ask.
+pub fn has_ipv6() -> bool {
+    TcpListener::bind("[::1]:0").is_ok()
+}
+
+/// Waits for the end of a process, not longer than `limit`.
+pub fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status;
+        }
+        assert!(
+            Instant::now() < end,
+            "the process has not ended within {limit:?}"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// One connection.
+pub struct Client {
+    pub stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    pub fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("the server takes what is sent");
+    }
+
+    pub fn request(&mut self, method: &str, path: &str, fields: &[&str]) {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+        for field in fields {
+            head.push_str(field);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        self.send(head);
+    }
+
+    pub fn finish_sending(&mut self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("an open connection");
+    }
+
+    /// Reads one answer to a request that was not HEAD.
+    pub fn response(&mut self) -> Response {
+        self.response_to("GET")
+    }
+
+    pub fn response_to(&mut self, method: &str) -> Response {
+        self.try_response_to(method)
+            .expect("an answer before the end of the connection")
+    }
+
+    /// `None` if the connection ends before the first byte of an answer.
+    pub fn try_response_to(&mut self, method: &str) -> Option<Response> {
+        let head_len = loop {
+            if let Some(at) = self
+                .received
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
+                break at + 4;
+            }
+            if self.receive() == 0 {
+                assert!(
+                    self.received.is_empty(),
+                    "half an answer: {:?}",
+                    String::from_utf8_lossy(&self.received)
+                );
+                return None;
+            }
+        };
+        let head: Vec<u8> = self.received.drain(..head_len).collect();
+        let head = String::from_utf8(head).expect("an answer's head is ASCII");
+        let mut lines = head.trim_end().split("\r\n");
+        let status_line = lines.next().expect("a status line");
+        let status = status_line
+            .split(' ')
+            .nth(1)
+            .expect("a status")
+            .parse()
+            .expect("a number");
+        let fields: Vec<(String, String)> = lines
+            .map(|line| line.split_once(": ").expect("a field"))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let mut response = Response {
+            status,
+            head,
+            fields,
+            content: String::new(),
+        };
+        let has_content = method != "HEAD" && status != 204 && status >= 200;
+        let len = if has_content {
+            response
+                .field("content-length")
+                .map_or(0, |len| len.parse().expect("a length"))
+        } else {
+            0
+        };
+        while self.received.len() < len {
+            assert!(self.receive() > 0, "the connection ends within the content");
+        }
+        response.content = String::from_utf8(self.received.drain(..len).collect()).expect("UTF-8");
+        Some(response)
+    }
+
+    /// Everything until the server closes; a reset ends it too.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.receive() > 0 {}
+        std::mem::take(&mut self.received)
+    }
+
+    /// Whether the server closes within `limit` without another byte.
+    pub fn is_closed_within(&mut self, limit: Duration) -> bool {
+        self.stream
+            .set_read_timeout(Some(limit))
+            .expect("a timeout");
+        let mut byte = [0];
+        let closed = match self.stream.read(&mut byte) {
+            Ok(0) => true,
+            Ok(_) => panic!("another byte instead of the end"),
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        self.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout");
+        closed
+    }
+
+    fn receive(&mut self) -> usize {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(len) => {
+                self.received.extend_from_slice(&buffer[..len]);
+                len
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+}
+
+/// One answer.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// Status line and fields, as received.
+    pub head: String,
+    fields: Vec<(String, String)>,
+    pub content: String,
+}
+
+impl Response {
+    /// A field that occurs at most once, by its name in lower case.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self
+            .fields
+            .iter()
+            .filter(|(field, _)| field == name)
+            .map(|(_, value)| value.as_str());
+        let value = values.next();
+        assert!(values.next().is_none(), "two fields {name}");
+        value
+    }
+
+    /// Every field but `Date`, sorted by name.
+    pub fn fields(&self) -> Vec<(&str, &str)> {
+        assert!(self.field("date").is_some(), "no Date: {}", self.head);
+        let mut fields: Vec<_> = self
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|&(name, _)| name != "date")
+            .collect();
+        fields.sort_unstable();
+        fields
+    }
+
+    /// The content's member `code`.
+    pub fn code(&self) -> Option<String> {
+        self.member("code")
+    }
+
+    /// The content's member `message`.
+    pub fn message(&self) -> Option<String> {
+        self.member("message")
+    }
+
+    fn member(&self, name: &str) -> Option<String> {
+        let content: serde_json::Value = serde_json::from_str(&self.content).ok()?;
+        Some(content.get(name)?.as_str()?.to_owned())
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
+/// These claims, signed with [`SECRET`].
+pub fn token(claims: &str) -> String {
+    Key::new(SECRET.as_bytes()).expect("a secret").sign(claims)
+}
+
+/// A token of the subject `alice` for an hour.
+pub fn good_token() -> String {
+    token(&format!(r#"{{"sub":"alice","exp":{}}}"#, now() + 3600))
+}

@@ -1,0 +1,228 @@
+//! Which module may know what.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each file under `src`, by its path there, without comments and without tests.
+fn sources() -> Vec<(String, String)> {
+    fn visit(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                visit(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    visit(&root, &mut files);
+    let sources: Vec<_> = files
+        .into_iter()
+        .map(|file| {
+            let text = fs::read_to_string(&file).expect("UTF-8");
+            let code = text
+                .split("#[cfg(test)]")
+                .next()
+                .expect("a first part")
+                .lines()
+                .map(|line| line.split("//").next().expect("a first part"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            let name = file.strip_prefix(&root).expect("under src");
+            (name.to_str().expect("UTF-8").to_owned(), code)
+        })
+        .collect();
+    assert!(sources.len() > 10, "{sources:?}");
+    sources
+}
+
+/// Whether `code` has `word`, not as a part of a longer one.
+fn names(code: &str, word: &str) -> bool {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    code.match_indices(word).any(|(at, _)| {
+        !code[..at].chars().next_back().is_some_and(is_word)
+            && !code[at + word.len()..].chars().next().is_some_and(is_word)
+    })
+}
+
+/// The files that name a word.
+fn files_naming(word: &str) -> BTreeSet<String> {
+    sources()
+        .into_iter()
+        .filter(|(_, code)| names(code, word))
+        .map(|(file, _)| file)
+        .collect()
+}
+
+fn is_jwt(file: &str) -> bool {
+    file == "jwt.rs" || file.starts_with("jwt/")
+}
+
+fn assert_only(word: &str, allowed: &[&str]) {
+    let files = files_naming(word);
+    assert!(
+        !files.is_empty(),
+        "{word} is nowhere: the rule is out of date"
+    );
+    let allowed: BTreeSet<_> = allowed.iter().map(|&file| file.to_owned()).collect();
+    assert!(files.is_subset(&allowed), "{word} is named in {files:?}");
+}
+
+/// Whether `code` goes through a module or a crate: `word::` anywhere, or `use word`.
+fn goes_through(code: &str, word: &str) -> bool {
+    names(&code.replace("::", " :: "), &format!("{word} ::")) || names(code, &format!("use {word}"))
+}
+
+#[test]
+fn jwt_knows_nothing_of_http() {
+    let http = [
+        "hyper",
+        "hyper_util",
+        "http",
+        "http_body_util",
+        "tokio",
+        "auth",
+        "config",
+        "connection",
+        "dispatch",
+        "exchange",
+        "handlers",
+        "idle",
+        "log",
+        "response",
+        "server",
+        "site",
+        "crate",
+    ];
+    for (file, code) in sources().iter().filter(|(file, _)| is_jwt(file)) {
+        for word in http {
+            assert!(!goes_through(code, word), "{file} goes through {word}");
+        }
+    }
+}
+
+/// Only the bridge goes through both.
+#[test]
+fn modules_that_are_not_the_bridge_know_http_or_the_rules_of_tokens() {
+    for (file, code) in sources() {
+        let knows_http = goes_through(&code, "hyper") || goes_through(&code, "tokio");
+        let knows_errors = names(&code, "Error::ALL") || names(&code, "NumericDate");
+        assert!(
+            !(knows_http && knows_errors) || file == "auth.rs",
+            "{file} knows HTTP and the rules of tokens"
+        );
+    }
+}
+
+#[test]
+fn parts_of_a_token_are_known_to_jwt_alone() {
+    for word in [
+        "UnverifiedToken",
+        "base64",
+        "hmac",
+        "sha2",
+        "subtle",
+        "serde_core",
+    ] {
+        let files = files_naming(word);
+        assert!(
+            !files.is_empty(),
+            "{word} is nowhere: the rule is out of date"
+        );
+        assert!(files.iter().all(|file| is_jwt(file)), "{word}: {files:?}");
+    }
+}
+
+#[test]
+fn time_is_not_read_in_jwt() {
+    for (file, code) in sources().iter().filter(|(file, _)| is_jwt(file)) {
+        assert!(!code.contains("::now("), "{file}");
+        assert!(!names(code, "Instant"), "{file}");
+    }
+}
+
+#[test]
+fn environment_is_read_in_one_place() {
+    assert_only("vars_os", &["config.rs"]);
+    for word in ["env::var", "env::vars", "env::var_os"] {
+        assert_eq!(files_naming(word), BTreeSet::new(), "{word}");
+    }
+}
+
+/// Only the bridge turns fields into claims: who else read the field could let somebody pass.
+#[test]
+fn authorization_field_is_read_in_one_place() {
+    assert_only("AUTHORIZATION", &["auth.rs"]);
+    assert_only("authenticate", &["auth.rs", "dispatch.rs"]);
+    for (file, code) in sources() {
+        assert!(
+            !code.to_lowercase().contains("\"authorization\""),
+            "{file} names the field by its text"
+        );
+        // `Verifier::verify` and `Key::verify` are for the bridge and for `jwt`.
+        assert!(
+            !code.contains(".verify(") || is_jwt(&file) || file == "auth.rs",
+            "{file} verifies"
+        );
+    }
+}
+
+#[test]
+fn challenge_field_is_written_in_one_place() {
+    assert_only("WWW_AUTHENTICATE", &["response.rs"]);
+    assert_only("realm", &["auth.rs"]);
+}
+
+#[test]
+fn hyper_is_set_up_in_one_place() {
+    assert_only("http1", &["exchange.rs"]);
+    assert_only("serve_connection", &["exchange.rs"]);
+    assert_only("TcpListener", &["server.rs"]);
+}
+
+#[test]
+fn listener_shares_its_port_with_nobody() {
+    for word in ["set_reuseport", "SO_REUSEPORT", "reuse_port"] {
+        assert_eq!(files_naming(word), BTreeSet::new(), "{word}");
+    }
+}
+
+/// `println!` panics where standard output is closed, and waits where nobody reads it.
+#[test]
+fn nothing_is_printed_but_through_the_log() {
+    for (file, code) in sources() {
+        for word in ["print!", "println!", "eprint!", "eprintln!", "dbg!"] {
+            assert!(!code.contains(word), "{file} has {word}");
+        }
+    }
+    for word in ["stdout", "stderr"] {
+        assert_only(word, &["main.rs"]);
+    }
+}
+
+/// A whole content in memory is what a client decides the size of.
+#[test]
+fn content_of_a_request_is_never_collected() {
+    for word in ["BodyExt", "collect_body", "to_bytes", "Collected"] {
+        assert_eq!(files_naming(word), BTreeSet::new(), "{word}");
+    }
+}
+
+#[test]
+fn comment_or_longer_name_is_not_taken_for_the_word() {
+    assert!(names("use http1::Builder;", "http1"));
+    assert!(!names("use http11;", "http1"));
+    assert!(!names("xhttp1", "http1"));
+    assert!(goes_through("hyper::Method::GET", "hyper"));
+    assert!(goes_through("use tokio;", "tokio"));
+    assert!(!goes_through("hyper_util::rt", "hyper"));
+    assert!(!goes_through("let log = json::read(text);", "log"));
+    // The rules find what is there.
+    let of = |name: &str| sources().into_iter().find(|(file, _)| file == name);
+    let (_, dispatch) = of("dispatch.rs").expect("a dispatcher");
+    assert!(goes_through(&dispatch, "hyper") && goes_through(&dispatch, "crate"));
+    assert!(!dispatch.contains("RFC 9112"), "a comment");
+}

@@ -1,0 +1,21 @@
+//! The program from outside: bytes to its real listener, and what comes back.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
+mod access_log;
+mod auth;
+mod bearer;
+mod commands;
+mod configuration;
+mod harness;
+mod layering;
+mod routes;
+mod tokens;
