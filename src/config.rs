@@ -340,6 +340,12 @@ pub fn address(environment: &Environment) -> Result<SocketAddr, ConfigError> {
 }
 
 /// A plain decimal integer: digits and nothing else.
+#[must_use]
+pub fn integer<T: FromStr>(text: &str) -> Option<T> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok())?
+}
+
 fn number<T: FromStr + PartialOrd + fmt::Display>(
     environment: &Environment,
     variable: &'static str,
@@ -349,18 +355,13 @@ fn number<T: FromStr + PartialOrd + fmt::Display>(
     let Some(value) = environment.value(variable) else {
         return Ok(default);
     };
-    let digits = value
+    value
         .to_str()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits
-        .and_then(|digits| digits.parse().ok())
+        .and_then(integer)
         .filter(|number| range.contains(number))
         .ok_or_else(|| {
-            ConfigError::new(
-                variable,
-                format!("an integer from {} to {}", range.start(), range.end()),
-            )
-            .found(value)
+            let expected = format!("an integer from {} to {}", range.start(), range.end());
+            ConfigError::new(variable, expected).found(value)
         })
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use resource_server::config::{Config, ConfigError, Environment, Tokens, address};
+use resource_server::config::{Config, ConfigError, Environment, Tokens, address, integer};
 use resource_server::log::Lines;
 use resource_server::server::{Server, listen, runtime};
 use resource_server::site::Site;
@@ -190,10 +190,7 @@ fn token(environment: &Environment, options: &[&str]) -> Result<String, Failure>
         match option {
             ["--sub", name] => subject = name,
             ["--ttl", seconds] => {
-                let seconds = seconds
-                    .parse()
-                    .ok()
-                    .filter(|seconds| (1..=MAX_TTL).contains(seconds));
+                let seconds = integer(seconds).filter(|seconds| (1..=MAX_TTL).contains(seconds));
                 ttl = seconds.ok_or_else(|| {
                     Failure::usage(format!("--ttl: expected an integer from 1 to {MAX_TTL}"))
                 })?;

@@ -30,6 +30,10 @@ const BACKLOG: u32 = 1024;
 /// a client that reads steadily would be seen to take nothing for many seconds.
 const SEND_BUFFER_LEN: u32 = 16 * 1024;
 
+/// What the system keeps of requests that are not read yet, in bytes; Linux doubles this too. Four of
+/// the largest heads, so that what a client makes the kernel hold is bounded as well.
+const RECEIVE_BUFFER_LEN: u32 = 64 * 1024;
+
 /// How long connections are still accepted after the signal to end: a load balancer may not have
 /// heard of it yet.
 const GRACE: Duration = Duration::from_millis(200);
@@ -83,8 +87,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }?;
     // A restart need not wait for the last connections of the one before.
     socket.set_reuseaddr(true)?;
-    // Every connection inherits it.
+    // Every connection inherits them.
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
