@@ -151,6 +151,8 @@ fn http() -> http1::Builder {
         // A timer for every request costs; `Exchange` sets one when a client lets us wait.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_LEN)
+        // The buffer may be larger after pipelined requests, and hold more of a head.
+        .max_header_size(MAX_HEAD_LEN)
         // Head and content of an answer go out in one buffer.
         .writev(false);
     builder

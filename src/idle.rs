@@ -181,7 +181,6 @@ impl Idle {
             .iter()
             .filter(|watch| watch.quiet_since.get().is_some());
         for watch in BTreeMap::into_values(idle).chain(warm.cloned()) {
-            watch.quiet_since.set(None);
             watch.tell(Notice::Close);
         }
     }
@@ -196,10 +195,10 @@ impl Idle {
             self.close(&watch);
         }
         for watch in &*self.warm.borrow() {
-            if watch
-                .quiet_since
-                .get()
-                .is_some_and(|since| now.duration_since(since) >= WARM_TIMEOUT)
+            if watch.notice.get().is_none()
+                && watch
+                    .quiet_since()
+                    .is_some_and(|since| now.duration_since(since) >= WARM_TIMEOUT)
             {
                 watch.tell(Notice::Park);
             }
@@ -207,25 +206,25 @@ impl Idle {
     }
 
     fn longest_quiet(&self) -> Option<(Instant, Rc<Watch>)> {
-        let parked = self
-            .parked
-            .borrow()
+        let parked = self.parked.borrow();
+        let parked = parked
             .first_key_value()
-            .map(|(&(since, _), watch)| (since, Rc::clone(watch)));
+            .map(|(&(since, _), watch)| (since, watch));
         let warm = self.warm.borrow();
         let warm = warm
             .iter()
-            .filter_map(|watch| Some((watch.quiet_since.get()?, Rc::clone(watch))));
-        parked
+            .filter(|watch| !watch.is_to_close())
+            .filter_map(|watch| Some((watch.quiet_since()?, watch)));
+        let longest = parked
             .into_iter()
             .chain(warm)
-            .min_by_key(|&(since, _)| since)
+            .min_by_key(|&(since, _)| since);
+        longest.map(|(since, watch)| (since, Rc::clone(watch)))
     }
 
-    /// Asks once: whoever is asked is no longer counted as quiet, and says itself whether it
-    /// closes.
+    /// Asks once: whoever is asked is no longer counted as quiet, and says itself whether it closes.
     fn close(&self, watch: &Watch) {
-        if let Some(since) = watch.quiet_since.take() {
+        if let Some(since) = watch.quiet_since() {
             self.parked.borrow_mut().remove(&(since, watch.id));
         }
         watch.tell(Notice::Close);

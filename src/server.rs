@@ -45,6 +45,10 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// when there is none.
 const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long a connection that was asked to close may take before another one is asked: it may have
+/// had unread bytes.
+const CLOSING_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// How long a connection that was asked to close may take before its descriptor is looked for.
 const CLOSING_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -218,10 +222,13 @@ impl Server {
             if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
                 break permit;
             }
-            self.make_room().await;
-            if let Ok(Ok(permit)) =
-                timeout(ROOM_INTERVAL, Arc::clone(&self.seats).acquire_owned()).await
-            {
+            let patience = if self.make_room().await {
+                CLOSING_TIMEOUT
+            } else {
+                ROOM_INTERVAL
+            };
+            let permit = timeout(patience, Arc::clone(&self.seats).acquire_owned()).await;
+            if let Ok(Ok(permit)) = permit {
                 break permit;
             }
         };
