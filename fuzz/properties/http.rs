@@ -1,0 +1,336 @@
+//! Any bytes to the connection code, in any pieces: the answers are HTTP/1.1, each as the contract
+//! of its status says, and no protected one goes out without a valid token in the input.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use resource_server::exchange::{Event, Exchange, MAX_HEAD_LEN};
+use resource_server::jwt::{Key, Policy, Verifier};
+use resource_server::server::runtime;
+use resource_server::site::Site;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::answers::{self, Answer};
+
+/// What stands in an input for a token that the verifier accepts: nobody else can make one, as the
+/// key is new in every process.
+const TOKEN: &str = "$TOKEN";
+
+/// What only somebody with a token may see.
+const PROTECTED: [&str; 2] = ["Secret resource.", "x-auth-request-user:"];
+
+/// More often than this nothing is polled that gets on.
+const MOST_POLLS: usize = 100;
+
+/// The first line is a word each: the sizes of the pieces in which the rest arrives, over and over,
+/// `room=SIZE` for a client that takes its answers so many bytes at a time, `park` for a connection
+/// that is taken apart whenever it is quiet, `draining`. Returns the status codes of the answers.
+pub fn check(bytes: &[u8]) -> Vec<u16> {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (words, rest) = bytes.split_at(end.map_or(0, |end| end + 1));
+    let client = Client::read(words, rest);
+    let answers = client.exchange();
+
+    // How the bytes are cut decides at most when the connection ends: content that is not here when
+    // its request is answered ends it.
+    let whole = Client {
+        pieces: vec![],
+        room: usize::MAX,
+        parks: false,
+        ..client
+    };
+    for (cut, whole) in answers.iter().zip(whole.exchange()) {
+        assert_eq!((cut.status, &cut.content), (whole.status, &whole.content));
+    }
+    answers.into_iter().map(|answer| answer.status).collect()
+}
+
+struct Client {
+    pieces: Vec<usize>,
+    room: usize,
+    parks: bool,
+    draining: bool,
+    tokens: usize,
+    sends: Vec<u8>,
+}
+
+impl Client {
+    fn read(words: &[u8], bytes: &[u8]) -> Self {
+        let mut client = Self {
+            pieces: Vec::new(),
+            room: usize::MAX,
+            parks: false,
+            draining: false,
+            tokens: 0,
+            sends: Vec::new(),
+        };
+        for word in String::from_utf8_lossy(words).split_ascii_whitespace() {
+            match (word, word.strip_prefix("room=").map(str::parse)) {
+                (_, Some(Ok(room @ 1..))) => client.room = room,
+                ("park", _) => client.parks = true,
+                ("draining", _) => client.draining = true,
+                _ => client
+                    .pieces
+                    .extend(word.parse::<usize>().ok().filter(|size| *size > 0)),
+            }
+        }
+        let mut rest = bytes;
+        while let Some((first, after)) = rest.split_first() {
+            if let Some(after) = rest.strip_prefix(TOKEN.as_bytes()) {
+                client.sends.extend_from_slice(SECRETS.token.as_bytes());
+                client.tokens += 1;
+                rest = after;
+            } else {
+                client.sends.push(*first);
+                rest = after;
+            }
+        }
+        client
+    }
+
+    /// Sends everything, takes every answer, and looks at them.
+    fn exchange(&self) -> Vec<Answer> {
+        thread_local! {
+            // Kept until the process ends: a runtime cannot be dropped with its thread.
+            static RUNTIME: &'static tokio::runtime::LocalRuntime =
+                Box::leak(Box::new(runtime().expect("an event loop")));
+        }
+        let taken = Rc::new(RefCell::new(Vec::new()));
+        let serve = self.serve(&taken);
+        RUNTIME.with(|runtime| {
+            runtime
+                .block_on(async { tokio::time::timeout(Duration::from_secs(5), serve).await })
+                .expect("it ends, as the client does");
+        });
+
+        let text = String::from_utf8(taken.take()).expect("ASCII");
+        for protected in PROTECTED {
+            assert!(
+                text.matches(protected).count() <= self.tokens,
+                "{protected}"
+            );
+        }
+        let answers = answers::parse(&text);
+        // The longest head that is taken.
+        let first = &self.sends[..self.sends.len().min(MAX_HEAD_LEN)];
+        if !first
+            .windows(2)
+            .any(|pair| pair == b"\n\n" || pair == b"\n\r")
+        {
+            assert!(
+                answers
+                    .iter()
+                    .all(|answer| matches!(answer.status, 400 | 431))
+            );
+        }
+        for (at, answer) in answers.iter().enumerate() {
+            let is_last = at + 1 == answers.len();
+            self.is_as_its_status_says(answer, is_last);
+        }
+        answers
+    }
+
+    /// As the server treats a connection, without its timeouts.
+    async fn serve(&self, taken: &Rc<RefCell<Vec<u8>>>) {
+        let pipe = Pipe {
+            sends: self.pieces(),
+            room: self.room,
+            waits: false,
+            is_closed: false,
+            taken: Rc::clone(taken),
+        };
+        let most_polls = MOST_POLLS
+            + 4 * (pipe.sends.len() + self.sends.len() / 8)
+            + if self.room == usize::MAX {
+                0
+            } else {
+                1000 * self.sends.len() / self.room
+            };
+        let mut polls = 0;
+        let mut exchange = self.begin(pipe, Bytes::new());
+        loop {
+            let event = poll_fn(|cx| {
+                polls += 1;
+                assert!(
+                    polls <= most_polls,
+                    "{polls} polls for {} bytes",
+                    self.sends.len()
+                );
+                match exchange.poll(cx) {
+                    Poll::Ready(Event::Quiet) => {
+                        answers::parse(&String::from_utf8_lossy(&taken.borrow()));
+                        if self.parks {
+                            Poll::Ready(Event::Quiet)
+                        } else {
+                            Poll::Pending
+                        }
+                    }
+                    event => event,
+                }
+            })
+            .await;
+            match event {
+                Event::Ended => return drop(exchange.into_open_stream()),
+                Event::Overdue => panic!("nobody has waited"),
+                Event::Quiet => {
+                    let (pipe, unread) = exchange.into_parts();
+                    exchange = self.begin(pipe, unread);
+                }
+            }
+        }
+    }
+
+    fn begin(&self, pipe: Pipe, unread: Bytes) -> Exchange<Pipe> {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let site = if self.draining {
+            &SECRETS.draining
+        } else {
+            &SECRETS.open
+        };
+        Exchange::new(pipe, peer, Arc::clone(site), unread, None)
+    }
+
+    fn pieces(&self) -> VecDeque<Vec<u8>> {
+        let mut sizes = self.pieces.iter().copied().cycle();
+        let mut rest = &self.sends[..];
+        let mut pieces = VecDeque::new();
+        while !rest.is_empty() {
+            let size = sizes.next().unwrap_or(rest.len()).min(rest.len());
+            let (piece, after) = rest.split_at(size);
+            pieces.push_back(piece.to_vec());
+            rest = after;
+        }
+        pieces
+    }
+
+    fn is_as_its_status_says(&self, answer: &Answer, is_last: bool) {
+        let closes = answer.closes();
+        assert!(is_last || !closes, "an answer after the last");
+        assert!(closes || !self.draining, "{answer:?}");
+        assert!(answer.field("date").is_some(), "{answer:?}");
+        let is_no_store = answer.field("cache-control") == Some("no-store");
+        let challenge = answer.field("www-authenticate").map(answers::challenge);
+        let code = answer.member("code");
+        if !answer.content.is_empty() {
+            assert_eq!(answer.field("content-type"), Some("application/json"));
+            assert!(answer.member("message").is_some(), "{answer:?}");
+        }
+        match (answer.status, code.as_deref()) {
+            (200, None) => {}
+            (204, None) => {
+                assert!(answer.content.is_empty());
+                assert_eq!(answer.field("content-length"), None);
+            }
+            (400, Some("bad_request") | None) | (431, None) => assert!(closes, "{answer:?}"),
+            (401, Some("credentials_required" | "invalid_request" | "invalid_token") | None)
+            | (403, Some("unusable_subject") | None) => {
+                let (scheme, parameters) = challenge.expect("a challenge");
+                assert_eq!((scheme, parameters[0].0), ("Bearer", "realm"));
+                assert!(is_no_store);
+            }
+            (404, Some("not_found") | None) => {}
+            (405, Some("method_not_allowed") | None) => {
+                assert_eq!(answer.field("allow"), Some("GET, HEAD, OPTIONS"));
+            }
+            _ => panic!("{answer:?}"),
+        }
+    }
+}
+
+/// What nobody can guess, and the two states of a site.
+static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
+    let mut secret = [0; 32];
+    let mut random = File::open("/dev/urandom").expect("a source of randomness");
+    random.read_exact(&mut secret).expect("32 bytes");
+    let key = Key::new(&secret).expect("32 bytes are not none");
+    let site = |draining| {
+        Arc::new(Site {
+            verifier: Verifier::new(key.clone(), Policy::default()),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            access_log: None,
+            draining: AtomicBool::new(draining),
+        })
+    };
+    Secrets {
+        token: key.sign(r#"{"sub":"alice"}"#),
+        open: site(false),
+        draining: site(true),
+    }
+});
+
+struct Secrets {
+    token: String,
+    open: Arc<Site>,
+    draining: Arc<Site>,
+}
+
+/// The server's end of a connection: pieces arrive one by one, each after a moment without any, and
+/// a slow reader takes few bytes at a time.
+struct Pipe {
+    sends: VecDeque<Vec<u8>>,
+    room: usize,
+    waits: bool,
+    is_closed: bool,
+    taken: Rc<RefCell<Vec<u8>>>,
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.waits = !self.waits;
+        if self.waits {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some(mut piece) = self.sends.pop_front() {
+            let rest = piece.split_off(piece.len().min(buffer.remaining()));
+            buffer.put_slice(&piece);
+            if !rest.is_empty() {
+                self.sends.push_front(rest);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        assert!(!self.is_closed, "written after the end");
+        self.waits = !self.waits;
+        if self.waits && self.room < usize::MAX {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let len = bytes.len().min(self.room);
+        self.taken.borrow_mut().extend_from_slice(&bytes[..len]);
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_closed = true;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,151 @@
+//! The seeds and regressions of `fuzz/`, held to the same properties as the fuzzer holds its
+//! inputs to, on a stable compiler and without the fuzzer.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
+#[path = "../../fuzz/properties/lib.rs"]
+mod properties;
+mod provider;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+use resource_server::auth::Challenge;
+use resource_server::jwt::Error;
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+fn files(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// What became of each seed and regression of a target. All are tried before any failure is told.
+fn replay<T>(target: &str, check: fn(&[u8]) -> T) -> Vec<T> {
+    let inputs: Vec<PathBuf> = ["seeds", "regressions"]
+        .iter()
+        .flat_map(|folder| files(&fuzz().join(folder).join(target)))
+        .filter(|path| !path.ends_with(".gitkeep"))
+        .collect();
+    let mut outcomes = Vec::new();
+    let mut failures = Vec::new();
+    for path in &inputs {
+        let bytes = fs::read(path).unwrap();
+        match catch_unwind(|| check(&bytes)) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(_) => failures.push(path.strip_prefix(fuzz()).unwrap()),
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    outcomes
+}
+
+/// The errors among these outcomes, in the order of the checks.
+fn errors(outcomes: &[Result<(), Error>]) -> Vec<Error> {
+    assert!(outcomes.contains(&Ok(())));
+    let reached = |error: &Error| outcomes.contains(&Err(*error));
+    Error::ALL.into_iter().filter(reached).collect()
+}
+
+#[test]
+fn every_fuzz_target_has_seeds_a_dictionary_and_a_replay() {
+    let targets: Vec<String> = files(&fuzz().join("fuzz_targets"))
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().into())
+        .collect();
+    let replayed = [
+        "bearer",
+        "differential",
+        "http",
+        "parse_token",
+        "verify_claims",
+    ];
+    assert_eq!(targets, replayed);
+    for target in targets {
+        let dictionary = fuzz().join(format!("dictionaries/{target}"));
+        assert!(
+            files(&fuzz().join("seeds").join(&target)).len() > 20,
+            "{target}"
+        );
+        assert!(dictionary.exists(), "{target}");
+    }
+}
+
+#[test]
+fn parse_token_seeds_keep_its_property_and_reach_every_outcome() {
+    let outcomes = replay("parse_token", properties::parse_token::check);
+    let form = [
+        Error::TooLong,
+        Error::NotThreeParts,
+        Error::EmptyPart,
+        Error::NotBase64url,
+    ];
+    assert_eq!(errors(&outcomes), form);
+}
+
+#[test]
+fn verify_claims_seeds_keep_its_property_and_reach_every_outcome() {
+    let outcomes = replay("verify_claims", properties::verify_claims::check);
+    // The target encodes and signs: the form is always right, but for empty parts and the length.
+    let unreachable = [Error::NotThreeParts, Error::NotBase64url];
+    let reachable: Vec<Error> = Error::ALL
+        .into_iter()
+        .filter(|error| !unreachable.contains(error))
+        .collect();
+    assert_eq!(errors(&outcomes), reachable);
+}
+
+#[test]
+fn differential_seeds_keep_its_property_and_reach_every_pair_of_verdicts() {
+    provider::install();
+    let outcomes = replay("differential", properties::differential::check);
+    for ours in [true, false] {
+        for theirs in [true, false] {
+            assert!(
+                outcomes
+                    .iter()
+                    .any(|verdicts| (verdicts.0.is_ok(), verdicts.1.is_ok()) == (ours, theirs)),
+                "accepted by us: {ours}, by them: {theirs}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bearer_seeds_keep_its_property_and_reach_every_outcome() {
+    let outcomes = replay("bearer", properties::bearer::check);
+    assert!(outcomes.contains(&Ok(())));
+    let policy = [
+        // The policy of the target requires nothing.
+        Challenge::InvalidToken(Error::MissingExpiration),
+        Challenge::InvalidToken(Error::WrongIssuer),
+        Challenge::InvalidToken(Error::WrongAudience),
+        // Said by a handler.
+        Challenge::UnusableSubject,
+    ];
+    for challenge in Challenge::all().filter(|challenge| !policy.contains(challenge)) {
+        assert!(outcomes.contains(&Err(challenge)), "{challenge:?}");
+    }
+}
+
+#[test]
+fn http_seeds_keep_its_property_and_reach_every_status() {
+    let outcomes = replay("http", properties::http::check);
+    let statuses: BTreeSet<u16> = outcomes.into_iter().flatten().collect();
+    assert_eq!(
+        statuses.into_iter().collect::<Vec<_>>(),
+        [200, 204, 400, 401, 404, 405, 431]
+    );
+}
