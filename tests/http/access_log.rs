@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    Client, PATIENCE, SECRET, Server, command, finish, good_token, now, token, unused_port,
+    Client, PATIENCE, SECRET, Server, command, finish, good_token, lines, now, token, unused_port,
 };
 
 fn logging() -> Server {
@@ -375,7 +375,7 @@ fn median_time(address: SocketAddr, requests: usize) -> Duration {
 #[test]
 fn full_pipe_slows_no_request_and_its_losses_are_counted() {
     const REQUESTS: usize = 6000;
-    let (server, mut pipe) = start_unread(&mut logging_command());
+    let (server, pipe) = start_unread(&mut logging_command());
     let silent = Server::start();
     // The pipe fills here.
     let first = median_time(server.address, REQUESTS / 2);
@@ -387,23 +387,18 @@ fn full_pipe_slows_no_request_and_its_losses_are_counted() {
     );
 
     let (mut written, mut dropped) = (0, 0);
-    let mut text = String::new();
-    let end = Instant::now() + PATIENCE;
+    let output = lines(pipe);
     while written + dropped < REQUESTS {
-        assert!(Instant::now() < end, "{written} written, {dropped} dropped");
-        let mut buffer = [0; 4096];
-        let len = pipe.read(&mut buffer).expect("bytes");
-        text.push_str(std::str::from_utf8(&buffer[..len]).expect("ASCII"));
-        while let Some((line, rest)) = text.split_once('\n') {
-            let entry: Value = serde_json::from_str(line).expect("JSON");
-            match entry["dropped_lines"].as_u64() {
-                Some(count) => dropped += usize::try_from(count).expect("a count"),
-                None => {
-                    assert_eq!(entry["path"], "/resource");
-                    written += 1;
-                }
+        let line = output.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            panic!("{error}: {written} written, {dropped} dropped");
+        });
+        let entry: Value = serde_json::from_str(&line).expect("JSON");
+        match entry["dropped_lines"].as_u64() {
+            Some(count) => dropped += usize::try_from(count).expect("a count"),
+            None => {
+                assert_eq!(entry["path"], "/resource");
+                written += 1;
             }
-            text = rest.to_owned();
         }
     }
     assert_eq!(written + dropped, REQUESTS);

@@ -165,6 +165,7 @@ fn token_with_wrong_options_is_refused() {
         &["--ttl", ""],
         &["--ttl", "0"],
         &["--ttl", "-1"],
+        &["--ttl", "+60"],
         &["--ttl", "1.5"],
         &["--ttl", " 1"],
         &["--ttl", "1h"],

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use resource_server::jwt::Key;
+use socket2::{Domain, Socket, Type};
 
 /// The secret of every test that does not test secrets.
 pub const SECRET: &str = "a secret of the tests, 32 bytes or longer";
@@ -104,6 +105,25 @@ impl Server {
         wait(&mut self.child, limit)
     }
 
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("procfs")
+            .count()
+    }
+
+    /// Processor time used so far, in hundredths of a second.
+    pub fn processor_time(&self) -> u64 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("procfs");
+        // The program's name, in parentheses, may hold spaces; 14 and 15 are utime and stime.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let fields = fields.split_whitespace().skip(11).take(2);
+        fields
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .sum()
+    }
+
     /// Resident memory in KiB.
     pub fn resident(&self) -> u64 {
         let status =
@@ -190,6 +210,15 @@ pub fn has_ipv6() -> bool {
     TcpListener::bind("[::1]:0").is_ok()
 }
 
+/// Waits until something is so, not longer than [`PATIENCE`].
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Waits for the end of a process, not longer than `limit`.
 pub fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
     let end = Instant::now() + limit;
@@ -205,7 +234,8 @@ pub fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
     }
 }
 
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+/// What comes out of a pipe, line by line, read by a thread of its own.
+pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
@@ -225,7 +255,18 @@ pub struct Client {
 
 impl Client {
     pub fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE).expect("a connection"))
+    }
+
+    /// With a system that keeps little of what the client has not read.
+    pub fn with_receive_buffer(address: SocketAddr, len: usize) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(len).expect("a buffer");
+        socket.connect(&address.into()).expect("a connection");
+        Self::over(socket.into())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");

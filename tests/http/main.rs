@@ -13,9 +13,15 @@
 mod access_log;
 mod auth;
 mod bearer;
+mod capacity;
 mod commands;
 mod configuration;
+mod drain;
+mod garbage;
 mod harness;
 mod layering;
+mod memory;
 mod routes;
+mod slow;
+mod smuggling;
 mod tokens;

@@ -1,0 +1,334 @@
+//! More connections than there may be, than there are descriptors for, and than anybody means.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, PATIENCE, SECRET, Server, eventually};
+
+const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// Longer than a server with room needs for an answer.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+fn server(workers: &str, max_connections: &str) -> Server {
+    Server::with(&[
+        ("API_WORKERS", workers),
+        ("API_MAX_CONNECTIONS", max_connections),
+    ])
+}
+
+fn answered(client: &mut Client) {
+    client.send(GET);
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn cap_over_all_workers_lets_the_next_wait_until_there_is_room() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "8");
+        // In the middle of a head: not idle.
+        let mut seated: Vec<_> = (0..8).map(|_| server.connect()).collect();
+        for client in &mut seated {
+            client.send(&GET[..20]);
+        }
+        eventually("all are accepted", || server.descriptors() >= 8);
+        let mut waiting: Vec<_> = (0..3).map(|_| server.connect()).collect();
+        for client in &mut waiting {
+            client.send(GET);
+        }
+        assert!(!waiting[0].is_closed_within(A_WHILE));
+        for client in &mut seated {
+            client.send(&GET[20..GET.len() - 2]);
+            client.send("Connection: close\r\n\r\n");
+            assert_eq!(client.response().status, 200);
+            assert!(client.rest().is_empty());
+        }
+        for client in &mut waiting {
+            assert_eq!(client.response().status, 200);
+        }
+    }
+}
+
+#[test]
+fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "6");
+        let mut clients = Vec::new();
+        for sends in [false, true, true, false, true, true] {
+            let mut client = server.connect();
+            if sends {
+                answered(&mut client);
+            }
+            clients.push(client);
+            // The next one is idle later, also for a worker that was interrupted after the answer.
+            thread::sleep(Duration::from_millis(50));
+        }
+        for longest in 0..3 {
+            let since = Instant::now();
+            let mut new = server.connect();
+            answered(&mut new);
+            let took = since.elapsed();
+            assert!(took < Duration::from_secs(1), "room after {took:?}");
+            assert!(clients[longest].is_closed_within(PATIENCE));
+            clients.push(new);
+        }
+        for client in &mut clients[3..] {
+            answered(client);
+        }
+    }
+}
+
+#[test]
+fn connection_with_unread_bytes_is_not_dropped_for_a_new_one() {
+    const CAP: usize = 4;
+    for workers in ["1", "2"] {
+        let server = server(workers, &CAP.to_string());
+        let before = server.descriptors();
+        for _ in 0..30 {
+            // Those of the last round are gone, and none of these has to make room for another.
+            eventually("there is room", || server.descriptors() <= before);
+            let mut kept: Vec<_> = (0..CAP).map(|_| server.connect()).collect();
+            kept.iter_mut().for_each(answered);
+            for client in &mut kept {
+                client.send(GET);
+            }
+            let mut new: Vec<_> = (0..CAP).map(|_| server.connect()).collect();
+            for client in &mut new {
+                client.send(GET);
+            }
+            for client in kept.iter_mut().chain(&mut new) {
+                assert_eq!(client.response().status, 200);
+            }
+        }
+    }
+}
+
+#[test]
+fn half_a_head_after_an_answer_is_not_dropped_for_a_new_connection() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "2");
+        let mut halves: Vec<_> = (0..2).map(|_| server.connect()).collect();
+        for client in &mut halves {
+            client.send([GET, &GET[..30]].concat());
+            assert_eq!(client.response().status, 200);
+        }
+        let mut waiting = server.connect();
+        waiting.send(GET);
+        assert!(!waiting.is_closed_within(A_WHILE));
+        for client in &mut halves {
+            client.send(&GET[30..]);
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(waiting.response().status, 200);
+    }
+}
+
+#[test]
+fn clients_that_keep_closed_connections_do_not_keep_the_places() {
+    let server = server("1", "2");
+    let since = Instant::now();
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.request("GET", "/resource", &["Connection: close"]);
+        assert_eq!(client.response().status, 200);
+        kept.push(client);
+    }
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(3), "20 answers in {took:?}");
+}
+
+/// Twice as many busy connections as a worker keeps buffers for, each with more requests than one
+/// turn answers and one buffer holds.
+#[test]
+fn requests_pipelined_on_many_connections_are_all_answered_in_order() {
+    const CONNECTIONS: usize = 130;
+    const REQUESTS: usize = 400;
+    let server = server("1", "1024");
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(answered);
+    let requests: String = (0..REQUESTS)
+        .map(|number| {
+            let path = if number % 3 == 0 {
+                "/healthz"
+            } else {
+                "/resource"
+            };
+            format!("GET {path}?{number:04} HTTP/1.1\r\nHost: test\r\n\r\n")
+        })
+        .collect();
+    // The last ones come after those that have their buffers.
+    for client in clients.iter_mut().rev().take(20) {
+        client.send(&requests);
+        for number in 0..REQUESTS {
+            let answer = client.response();
+            assert_eq!(answer.status, 200, "request {number}");
+            assert_eq!(
+                answer.content.contains("ok"),
+                number % 3 == 0,
+                "request {number}"
+            );
+        }
+        answered(client);
+    }
+}
+
+/// The program with at most `count` descriptors.
+fn server_with_descriptors(count: usize, workers: &str) -> Server {
+    let binary = env!("CARGO_BIN_EXE_resource-server");
+    Server::spawn(
+        Command::new("/bin/sh")
+            .args(["-c", &format!("ulimit -n {count}; exec '{binary}'")])
+            .env_clear()
+            .envs([
+                ("API_PORT", "0"),
+                ("JWT_SECRET", SECRET),
+                ("API_WORKERS", workers),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    )
+}
+
+#[test]
+fn descriptors_that_run_out_are_the_cap() {
+    for workers in ["1", "2"] {
+        let server = server_with_descriptors(64, workers);
+        let since = Instant::now();
+
+        // A silent client is idle: each sends at once.
+        let sent = |bytes: &[u8]| {
+            let mut client = server.connect();
+            client.send(bytes);
+            client
+        };
+        let mut clients: Vec<_> = (0..200).map(|_| sent(GET)).collect();
+        for client in &mut clients {
+            assert_eq!(client.response().status, 200);
+        }
+        drop(clients);
+
+        // None of these can make room.
+        let mut halves: Vec<_> = (0..100).map(|_| sent(&GET[..20])).collect();
+        eventually("no descriptor is left", || server.descriptors() >= 64);
+        let before = server.processor_time();
+        let measured = Instant::now();
+        thread::sleep(Duration::from_secs(1));
+        let used = server.processor_time() - before;
+        let share = used as f64 / 100.0 / measured.elapsed().as_secs_f64();
+        assert!(share < 0.1, "{share} of a core while nothing can be done");
+
+        for client in &mut halves {
+            client.send(&GET[20..]);
+            assert_eq!(client.response().status, 200);
+        }
+        drop(halves);
+        assert_eq!(server.get("/resource", &[]).status, 200);
+        let lines: Vec<_> = server.errors.try_iter().collect();
+        let seconds = usize::try_from(since.elapsed().as_secs()).expect("few");
+        assert!(!lines.is_empty());
+        assert!(lines.len() <= seconds + 1, "in {seconds} s: {lines:#?}");
+    }
+}
+
+#[test]
+fn too_few_descriptors_for_every_worker_never_lose_a_connection() {
+    let binary = env!("CARGO_BIN_EXE_resource-server");
+    for count in [12, 16, 20, 24, 28, 32] {
+        // Either it says why it cannot start, or it serves.
+        let output = Command::new("/bin/sh")
+            .args(["-c", &format!("ulimit -n {count}; exec '{binary}'")])
+            .env_clear()
+            .envs([
+                ("API_PORT", "0"),
+                ("JWT_SECRET", SECRET),
+                ("API_WORKERS", "8"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut started = Started(output);
+        let Some(address) = started.address() else {
+            continue;
+        };
+        for _ in 0..10 {
+            let mut client = Client::to(address);
+            client.request("GET", "/resource", &["Connection: close"]);
+            let answer = client.try_response_to("GET");
+            assert!(answer.is_some(), "no answer with {count} descriptors");
+        }
+    }
+}
+
+/// A program that may have ended at once.
+struct Started(std::process::Child);
+
+impl Started {
+    /// Where it listens, unless it ends with a reason and status 1.
+    fn address(&mut self) -> Option<std::net::SocketAddr> {
+        use std::io::{BufRead, BufReader, Read};
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("UTF-8");
+        if let Some(address) = line.trim().strip_prefix("listening on http://") {
+            // A start that fails after this line ends the process.
+            thread::sleep(A_WHILE);
+            if self.0.try_wait().expect("a child").is_none() {
+                return Some(address.parse().expect("an address"));
+            }
+        }
+        let mut reason = String::new();
+        let status = self.0.wait().expect("a child").code();
+        let pipe = self.0.stderr.as_mut().expect("a pipe");
+        pipe.read_to_string(&mut reason).expect("UTF-8");
+        assert_eq!(status, Some(1), "{reason}");
+        assert_eq!(reason.lines().count(), 1, "{reason}");
+        None
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn clients_that_leave_or_reset_cost_nothing_that_stays() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "1024");
+        let before = server.descriptors();
+        let come_and_go = || {
+            for _ in 0..2000 {
+                drop(server.connect());
+            }
+            for number in 0..500 {
+                let mut client = server.connect();
+                // In the middle of a head, of content, of the answers.
+                match number % 3 {
+                    0 => client.send(&GET[..25]),
+                    1 => client
+                        .send("POST /resource HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"),
+                    _ => client.send(GET.repeat(50)),
+                }
+                let socket = socket2::SockRef::from(&client.stream);
+                socket.set_linger(Some(Duration::ZERO)).expect("a reset");
+            }
+            eventually("all descriptors are given back", || {
+                server.descriptors() <= before
+            });
+        };
+        come_and_go();
+        let resident = server.resident();
+        come_and_go();
+        let grown = server.resident().saturating_sub(resident);
+        assert!(grown < 1024, "{grown} KiB more than after the first time");
+        assert_eq!(server.get("/resource", &[]).status, 200);
+    }
+}

@@ -1,0 +1,242 @@
+//! The end: who asks for it, what is still answered, and when it is over.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, PATIENCE, Server, eventually};
+
+const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// What a busy processor may add to a time limit.
+const LATE: Duration = Duration::from_millis(700);
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Waits for the end with status 0; how long that took.
+fn ended(server: &mut Server) -> Duration {
+    let since = Instant::now();
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    since.elapsed()
+}
+
+fn refuses(server: &Server) -> bool {
+    TcpStream::connect_timeout(&server.address, PATIENCE).is_err()
+}
+
+/// A connection in the middle of a head.
+fn slow(server: &Server) -> Client {
+    let mut client = server.connect();
+    client.send(GET);
+    assert_eq!(client.response().status, 200);
+    client.send(&GET[..20]);
+    client
+}
+
+#[test]
+fn signal_with_nothing_in_flight_ends_within_a_second() {
+    for workers in ["1", "2"] {
+        for signal in ["TERM", "INT"] {
+            for connections in [0, 1, 100] {
+                let mut server = Server::with(&[("API_WORKERS", workers)]);
+                let silent: Vec<_> = (0..connections).map(|_| server.connect()).collect();
+                let mut kept: Vec<_> = (0..connections).map(|_| server.connect()).collect();
+                for client in &mut kept {
+                    client.send(GET);
+                    assert_eq!(client.response().status, 200);
+                }
+                server.signal(signal);
+                let took = ended(&mut server);
+                assert!(took < SECOND + LATE, "{signal}: {took:?}");
+                for mut client in silent.into_iter().chain(kept) {
+                    assert!(client.rest().is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_sent_before_the_signal_are_all_answered() {
+    for workers in ["1", "2"] {
+        for _ in 0..5 {
+            let mut server = Server::with(&[("API_WORKERS", workers)]);
+            let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
+            for client in &mut clients {
+                client.send(GET);
+                assert_eq!(client.response().status, 200);
+            }
+            clients.extend((0..100).map(|_| server.connect()));
+            for client in &mut clients {
+                client.send(GET);
+            }
+            server.signal("TERM");
+            for client in &mut clients {
+                assert_eq!(client.response().status, 200);
+            }
+            drop(clients);
+            assert!(ended(&mut server) < SECOND + LATE);
+        }
+    }
+}
+
+#[test]
+fn requests_in_the_listen_queue_are_answered_at_the_cap_too() {
+    for workers in ["1", "2"] {
+        let mut server = Server::with(&[("API_WORKERS", workers), ("API_MAX_CONNECTIONS", "4")]);
+        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send(GET);
+        }
+        server.signal("TERM");
+        // Nobody closes before all have their answer.
+        for client in &mut clients {
+            assert_eq!(client.response().status, 200);
+        }
+        ended(&mut server);
+    }
+}
+
+#[test]
+fn answers_after_the_signal_close_the_connection() {
+    for workers in ["1", "2"] {
+        let mut server = Server::with(&[("API_WORKERS", workers)]);
+        let mut kept: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        server.signal("TERM");
+        for client in &mut kept {
+            // Until the server has heard of the signal, which is no later than its grace.
+            loop {
+                client.send(GET);
+                let answer = client.response();
+                assert_eq!(answer.status, 200);
+                if answer.field("connection") == Some("close") {
+                    break;
+                }
+            }
+            assert!(client.rest().is_empty());
+        }
+        // New ones are still taken.
+        let answer = server.get("/resource", &[]);
+        assert_eq!(
+            (answer.status, answer.field("connection")),
+            (200, Some("close"))
+        );
+        drop(kept);
+        assert!(ended(&mut server) < SECOND + LATE);
+    }
+}
+
+#[test]
+fn half_a_head_delays_the_end_until_the_drain_timeout() {
+    for workers in ["1", "2"] {
+        let mut server = Server::with(&[("API_WORKERS", workers), ("API_DRAIN_TIMEOUT", "1")]);
+        let _slow = slow(&server);
+        server.signal("TERM");
+        let took = ended(&mut server);
+        assert!(took > SECOND * 8 / 10, "{took:?}");
+        assert!(took < SECOND + LATE, "{took:?}");
+    }
+}
+
+#[test]
+fn half_a_head_that_is_completed_ends_the_drain() {
+    for workers in ["1", "2"] {
+        let mut server = Server::with(&[("API_WORKERS", workers)]);
+        let mut slow = slow(&server);
+        server.signal("TERM");
+        eventually("the listener is closed", || refuses(&server));
+        slow.send(&GET[20..]);
+        let answer = slow.response();
+        assert_eq!(
+            (answer.status, answer.field("connection")),
+            (200, Some("close"))
+        );
+        drop(slow);
+        assert!(ended(&mut server) < SECOND);
+    }
+}
+
+#[test]
+fn drain_timeout_of_zero_waits_for_nobody() {
+    for workers in ["1", "2"] {
+        let mut server = Server::with(&[("API_WORKERS", workers), ("API_DRAIN_TIMEOUT", "0")]);
+        let _slow = slow(&server);
+        server.signal("TERM");
+        assert!(ended(&mut server) < SECOND);
+    }
+}
+
+#[test]
+fn second_signal_ends_at_once() {
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
+        let mut server = Server::with(&[("API_WORKERS", "2")]);
+        let _slow = slow(&server);
+        server.signal(first);
+        eventually("the listener is closed", || refuses(&server));
+        assert!(server.child.try_wait().expect("a child").is_none());
+        server.signal(second);
+        server.wait(SECOND);
+    }
+}
+
+#[test]
+fn listener_is_closed_while_the_drain_goes_on() {
+    let mut server = Server::with(&[]);
+    let mut slow = slow(&server);
+    let since = Instant::now();
+    server.signal("TERM");
+    eventually("the listener is closed", || refuses(&server));
+    assert!(since.elapsed() < SECOND);
+    assert!(server.child.try_wait().expect("a child").is_none());
+    slow.send(&GET[20..]);
+    assert_eq!(slow.response().status, 200);
+}
+
+#[test]
+fn signal_under_load_loses_no_request_of_a_connection_that_was_there() {
+    for workers in ["1", "2"] {
+        let mut server = Server::with(&[("API_WORKERS", workers)]);
+        let address = server.address;
+        let is_signalled = &AtomicBool::new(false);
+        let (lost, answered) = thread::scope(|scope| {
+            let clients: Vec<_> = (0..4)
+                .map(|number| {
+                    scope.spawn(move || {
+                        let (mut lost, mut answered) = (0, 0);
+                        'connections: while let Ok(stream) = TcpStream::connect(address) {
+                            let was_there = !is_signalled.load(Ordering::SeqCst);
+                            let mut client = Client::over(stream);
+                            // Some use a connection once, some until the server closes it.
+                            loop {
+                                use std::io::Write;
+                                let sent = client.stream.write_all(GET);
+                                let answer = sent.ok().and_then(|()| client.try_response_to("GET"));
+                                let Some(answer) = answer else {
+                                    lost += usize::from(was_there);
+                                    continue 'connections;
+                                };
+                                assert_eq!(answer.status, 200);
+                                answered += 1;
+                                if number % 2 == 0 || answer.field("connection") == Some("close") {
+                                    continue 'connections;
+                                }
+                            }
+                        }
+                        (lost, answered)
+                    })
+                })
+                .collect();
+            thread::sleep(SECOND / 2);
+            is_signalled.store(true, Ordering::SeqCst);
+            server.signal("TERM");
+            clients
+                .into_iter()
+                .map(|client| client.join().expect("no panic"))
+                .fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
+        });
+        assert_eq!(lost, 0, "of {answered}");
+        assert!(answered > 50, "only {answered} answers: no load");
+        ended(&mut server);
+    }
+}

@@ -1,0 +1,207 @@
+//! What a connection costs, and that nothing else stays.
+//!
+//! The limits are those of a release build (`cargo test --release --test http memory`); a debug
+//! build, with its larger futures and buffers on the way, is given more.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, SECRET, Server, eventually, good_token, now, token};
+
+const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// KiB for an idle kept connection.
+const IDLE_LIMIT: f64 = if cfg!(debug_assertions) { 3.0 } else { 1.5 };
+
+/// KiB for a connection that wants to cost something.
+const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 48.0 } else { 32.0 };
+
+/// Descriptors that the other tests of this process may have.
+const DESCRIPTORS_OF_OTHERS: usize = 2000;
+
+/// A server that may have as many descriptors as the system lets it.
+fn server(variables: &[(&str, &str)]) -> Server {
+    let binary = env!("CARGO_BIN_EXE_resource-server");
+    Server::spawn(
+        Command::new("/bin/sh")
+            .args(["-c", &format!("ulimit -n $(ulimit -Hn); exec '{binary}'")])
+            .env_clear()
+            .envs([("API_PORT", "0"), ("JWT_SECRET", SECRET)])
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    )
+}
+
+/// As many connections as this process may have, 5,000 at the most.
+fn connections() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("procfs");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("a limit");
+    let limit = line.split_whitespace().nth(3).expect("a figure");
+    let limit: usize = limit.parse().unwrap_or(usize::MAX);
+    limit.saturating_sub(DESCRIPTORS_OF_OTHERS).clamp(400, 5000)
+}
+
+/// Opens connections that have had an answer each.
+fn kept(server: &Server, count: usize) -> Vec<Client> {
+    (0..count)
+        .map(|_| {
+            let mut client = server.connect();
+            client.send(GET);
+            assert_eq!(client.response().status, 200);
+            client
+        })
+        .collect()
+}
+
+#[test]
+fn idle_kept_connection_costs_next_to_nothing() {
+    let server = server(&[("API_WORKERS", "1"), ("API_MAX_CONNECTIONS", "20000")]);
+    let before = server.descriptors();
+    drop(kept(&server, 100));
+    eventually("all have left", || server.descriptors() <= before);
+    let base = server.resident();
+    let count = connections();
+    let clients = kept(&server, count);
+    let each = server.resident().saturating_sub(base) as f64 / count as f64;
+    println!("{count} connections, {base} KiB before, {each:.2} KiB each");
+    assert!(each < IDLE_LIMIT, "{each:.2} KiB each");
+    drop(clients);
+}
+
+/// What `attack` makes of each of so many connections, in KiB.
+fn growth(name: &str, attack: impl Fn(usize, &mut Client)) -> f64 {
+    const CONNECTIONS: usize = 300;
+    let server = server(&[
+        ("API_WORKERS", "2"),
+        ("API_MAX_CONNECTIONS", &CONNECTIONS.to_string()),
+        ("API_HEADER_TIMEOUT", "60"),
+    ]);
+    let before = server.descriptors();
+    drop(kept(&server, 10));
+    eventually("all have left", || server.descriptors() <= before);
+    let base = server.resident();
+    let mut clients: Vec<_> = (0..CONNECTIONS)
+        .map(|_| Client::with_receive_buffer(server.address, 4096))
+        .collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client
+            .stream
+            .set_write_timeout(Some(Duration::from_millis(5)))
+            .expect("a timeout");
+        attack(number, client);
+    }
+    // Until it has seen all that was sent.
+    let (mut most, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_millis(300) {
+        let resident = server.resident();
+        if resident > most {
+            (most, since) = (resident, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let each = most.saturating_sub(base) as f64 / CONNECTIONS as f64;
+    println!("{name}: {base} KiB before, {each:.1} KiB each");
+    each
+}
+
+/// A head that wants one byte to be the longest there may be, in fields that are many.
+fn half_a_head(client: &mut Client, piece: usize) {
+    let mut head = b"GET /resource HTTP/1.1\r\nHost: test\r\n".to_vec();
+    for number in 0..97 {
+        head.extend(format!("Field-{number:02}: {}\r\n", "x".repeat(152)).bytes());
+    }
+    head.extend([b'x'; 16 * 1024]);
+    head.truncate(16 * 1024 - 1);
+    for piece in head.chunks(piece) {
+        client.send(piece);
+    }
+}
+
+fn unread_pipeline(client: &mut Client) {
+    let requests = GET.repeat(1000);
+    // The write timeout says that the server takes no more.
+    for _ in 0..100 {
+        if client.stream.write_all(&requests).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn hostile_connections_at_the_cap_cost_what_is_promised() {
+    let mix = growth("mix", |number, client| match number % 3 {
+        0 => half_a_head(client, 3000),
+        1 => unread_pipeline(client),
+        _ => client.send(GET),
+    });
+    let heads = growth("half heads in pieces", |_, client| {
+        half_a_head(client, 3000)
+    });
+    let after = growth("half heads after requests", |number, client| {
+        client.send(GET.repeat(100 + number % 150));
+        half_a_head(client, 16 * 1024);
+    });
+    let unread = growth("unread answers", |_, client| unread_pipeline(client));
+    for each in [mix, heads, after, unread] {
+        assert!(each < HOSTILE_LIMIT, "{each:.1} KiB each");
+    }
+}
+
+#[test]
+fn full_speed_leaves_nothing_behind_and_every_answer_is_right() {
+    const MOST_GROWTH: u64 = 1024;
+    let server = server(&[("API_WORKERS", "2")]);
+    let address = server.address;
+    let cases = &[
+        ("/resource", String::new(), 200),
+        ("/resource/secret", good_token(), 200),
+        ("/auth", good_token(), 204),
+        (
+            "/resource/secret",
+            token(&format!(r#"{{"exp":{}}}"#, now() - 60)),
+            401,
+        ),
+        ("/resource/secret", format!("{}A", good_token()), 401),
+        ("/auth", "a.b.c".into(), 401),
+        ("/nothing", good_token(), 404),
+    ];
+    let run = |time: Duration| {
+        let end = Instant::now() + time;
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    let mut client = Client::to(address);
+                    for (number, (path, token, status)) in cases.iter().cycle().enumerate() {
+                        if Instant::now() >= end {
+                            break;
+                        }
+                        if number % 1000 == 999 {
+                            client = Client::to(address);
+                        }
+                        let field = format!("Authorization: Bearer {token}");
+                        client.request("GET", path, &[&field]);
+                        let answer = client.response();
+                        assert_eq!(answer.status, *status, "{thread}: {path} {}", answer.head);
+                    }
+                });
+            }
+        });
+        server.resident()
+    };
+    let warm = run(Duration::from_secs(1));
+    let after = run(full_speed());
+    assert!(after <= warm + MOST_GROWTH, "{warm} KiB, then {after} KiB");
+}
+
+/// Two seconds, or as many as `FULL_SPEED_SECONDS` says.
+fn full_speed() -> Duration {
+    let seconds = std::env::var("FULL_SPEED_SECONDS").ok();
+    Duration::from_secs(seconds.map_or(2, |seconds| seconds.parse().expect("seconds")))
+}
