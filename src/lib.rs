@@ -40,3 +40,8 @@ pub mod log;
 pub mod response;
 pub mod server;
 pub mod site;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
