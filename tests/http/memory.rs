@@ -16,7 +16,7 @@ const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 const IDLE_LIMIT: f64 = if cfg!(debug_assertions) { 3.0 } else { 1.5 };
 
 /// KiB for a connection that wants to cost something.
-const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 48.0 } else { 32.0 };
+const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 48.0 } else { 40.0 };
 
 /// Descriptors that the other tests of this process may have.
 const DESCRIPTORS_OF_OTHERS: usize = 2000;
