@@ -47,7 +47,7 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long a connection that was asked to close may take before another one is asked: it may have
 /// had unread bytes.
-const CLOSING_TIMEOUT: Duration = Duration::from_millis(500);
+const CLOSING_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How long a connection that was asked to close may take before its descriptor is looked for.
 const CLOSING_INTERVAL: Duration = Duration::from_millis(2);

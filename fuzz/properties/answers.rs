@@ -25,10 +25,11 @@ impl Answer {
         value
     }
 
-    /// Whether the connection ends after it (RFC 9112 §9.3).
+    /// Whether the connection ends after it (RFC 9112 §9.3: `close` wins over `keep-alive`, and
+    /// hyper writes both to a client of HTTP/1.0 that asks for the second).
     pub fn closes(&self) -> bool {
         match self.field("connection") {
-            Some(options) => options == "close",
+            Some(options) => options.split(", ").any(|option| option == "close"),
             None => self.version == Version::Http10,
         }
     }

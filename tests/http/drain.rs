@@ -85,13 +85,18 @@ fn requests_sent_before_the_signal_are_all_answered() {
 fn requests_in_the_listen_queue_are_answered_at_the_cap_too() {
     for workers in ["1", "2"] {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_MAX_CONNECTIONS", "4")]);
-        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
-        for client in &mut clients {
+        // Busy, so that nobody makes room before the signal.
+        let mut seated: Vec<_> = (0..4).map(|_| slow(&server)).collect();
+        let mut queued: Vec<_> = (0..20).map(|_| server.connect()).collect();
+        for client in &mut queued {
             client.send(GET);
         }
         server.signal("TERM");
+        for client in &mut seated {
+            client.send(&GET[20..]);
+        }
         // Nobody closes before all have their answer.
-        for client in &mut clients {
+        for client in seated.iter_mut().chain(&mut queued) {
             assert_eq!(client.response().status, 200);
         }
         ended(&mut server);
