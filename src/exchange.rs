@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::TRANSFER_ENCODING;
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -264,9 +265,10 @@ impl hyper::service::Service<Request<Incoming>> for Dispatcher {
         // The content goes unread: hyper skips what has arrived of it, and closes after the answer
         // if that was not all.
         let (head, _) = request.into_parts();
-        ready(Ok(self
-            .site
-            .answer(&head, self.peer)
-            .into_response(head.headers)))
+        let mut answer = self.site.answer(&head, self.peer);
+        // hyper reads codings and chunks that others refuse: whoever stands before us may see
+        // another end of the request, so nothing may follow it.
+        answer.close |= head.headers.contains_key(TRANSFER_ENCODING);
+        ready(Ok(answer.into_response(head.headers)))
     }
 }

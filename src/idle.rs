@@ -112,6 +112,8 @@ impl Idle {
     pub(crate) fn linger(&self, watch: &Rc<Watch>, waker: &Waker) {
         if !watch.is_lingering.replace(true) {
             let since = Instant::now();
+            // What it was asked as an idle connection no longer holds.
+            watch.notice.set(None);
             watch.wake_with(waker);
             watch.quiet_since.set(Some(since));
             self.parked

@@ -72,7 +72,8 @@ fn may_refuse(case: &Case<'_>, kind: &ErrorKind) -> bool {
             has_duplicates(&header)
                 || has_duplicates(&claims)
                 || header.iter().any(|(name, value)| {
-                    is_one_of(name, &TYPED_PARAMETERS) && !is_string_or_null(value)
+                    is_one_of(name, &TEXT_PARAMETERS) && !is_string_or_null(value)
+                        || is_one_of(name, &["jwk", "x5c"]) && value.text != "null"
                 })
                 || claims.iter().any(|(name, value)| {
                     is_one_of(name, &["sub", "iss"]) && !is_string_or_null(value)
@@ -115,10 +116,9 @@ fn may_accept(case: &Case<'_>, error: Error) -> bool {
     }
 }
 
-/// Parameters that they read into a field of a struct.
-const TYPED_PARAMETERS: [&str; 14] = [
-    "typ", "cty", "jku", "jwk", "kid", "x5u", "x5c", "x5t", "x5t#S256", "crit", "enc", "zip",
-    "url", "nonce",
+/// Parameters that they read into a `String`; `jwk` is a struct, `x5c` an array.
+const TEXT_PARAMETERS: [&str; 11] = [
+    "typ", "cty", "jku", "kid", "x5u", "x5t", "x5t#S256", "enc", "zip", "url", "nonce",
 ];
 
 const ALL: [&str; 6] = ["exp", "nbf", "iat", "iss", "aud", "sub"];

@@ -98,6 +98,7 @@ fn bad_chunks_are_not_followed_by_a_request() {
         " 0\r\n\r\n",
         "0\n\r\n",
         "0\n\n",
+        "0\r\n\n",
         "0\r\r\n",
         "-1\r\n\r\n",
         "0x0\r\n\r\n",
