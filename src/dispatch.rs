@@ -94,10 +94,30 @@ fn has_valid_host(request: &Parts) -> bool {
     let mut values = request.headers.get_all(HOST).iter();
     match (values.next(), values.next()) {
         (None, _) => request.version < Version::HTTP_11,
-        (Some(host), None) => host
-            .as_bytes()
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%[]:".contains(byte)),
+        (Some(host), None) => is_host_and_port(host.as_bytes()),
         (Some(_), Some(_)) => false,
+    }
+}
+
+/// RFC 3986 §3.2.2 and §3.2.3: a name or an IPv4 address, which have the same characters, or
+/// another address in brackets, whose form is not looked at; then perhaps a colon and digits.
+fn is_host_and_port(text: &[u8]) -> bool {
+    let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
+    let end = match text {
+        [b'[', address @ ..] => address
+            .iter()
+            .position(|&byte| !is_in_name(byte) && byte != b':')
+            .filter(|&end| address.get(end) == Some(&b']'))
+            .map(|end| 1 + end + 1),
+        name => Some(
+            name.iter()
+                .position(|&byte| !is_in_name(byte))
+                .unwrap_or(name.len()),
+        ),
+    };
+    match end.and_then(|end| text.get(end..)) {
+        Some([]) => true,
+        Some([b':', port @ ..]) => port.iter().all(u8::is_ascii_digit),
+        _ => false,
     }
 }

@@ -360,6 +360,11 @@ fn host_missing_twice_or_invalid_is_a_bad_request_and_closes() {
         ("1.1", "Host: a\tb\r\n"),
         ("1.1", "Host: a\\b\r\n"),
         ("1.1", "Host: \u{e9}\r\n"),
+        ("1.1", "Host: [::1\r\n"),
+        ("1.1", "Host: ::1\r\n"),
+        ("1.1", "Host: [::1]5000\r\n"),
+        ("1.1", "Host: test:port\r\n"),
+        ("1.1", "Host: test:80:80\r\n"),
     ] {
         for path in PATHS.into_iter().chain(["/nowhere"]) {
             for method in ["GET", "OPTIONS", "POST"] {
@@ -401,6 +406,9 @@ fn host_in_any_legal_form_is_served() {
         ("1.1", "HOST:test:80\r\n"),
         ("1.1", "Host: 127.0.0.1:5000\r\n"),
         ("1.1", "Host: [::1]:5000\r\n"),
+        ("1.1", "Host: [::1]\r\n"),
+        // RFC 3986 §3.2.3: a port may be empty.
+        ("1.1", "Host: test:\r\n"),
         ("1.1", "Host: xn--bcher-kva.example\r\n"),
         ("1.1", "Host: under_score.example\r\n"),
         // RFC 9112 §3.2: empty where the target has no authority.
