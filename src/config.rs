@@ -1,8 +1,8 @@
 //! Environment variables to [`Config`]. Each value is parsed once, here, and each error names its
 //! variable.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -56,41 +56,11 @@ const MAX_SECRET_FILE_LEN: u32 = 64 * 1024;
 /// Characters of a wrong value that are shown.
 const MAX_SHOWN: usize = 100;
 
-/// The variables of a process, or of a test.
-#[derive(Default)]
-pub struct Environment(BTreeMap<OsString, OsString>);
-
-impl Environment {
-    /// Those of this process.
-    #[must_use]
-    pub fn of_process() -> Self {
-        std::env::vars_os().collect()
-    }
-
-    fn value(&self, variable: &'static str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(variable)).map(OsString::as_os_str)
-    }
-
-    /// Whether nothing says what to guard with, or from where to be reached: somebody tries the
-    /// program out.
-    fn is_trial(&self) -> bool {
-        self.value("API_HOST").is_none()
-            && !self
-                .0
-                .keys()
-                .any(|name| name.as_bytes().starts_with(b"JWT_"))
-    }
-}
-
-impl<Name: Into<OsString>, Value: Into<OsString>> FromIterator<(Name, Value)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (Name, Value)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
-    }
+/// Whether nothing says what to guard with, or from where to be reached: somebody tries the program
+/// out.
+fn is_trial() -> bool {
+    env::var_os("API_HOST").is_none()
+        && !env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"JWT_"))
 }
 
 /// A value that cannot be used: one line that names the variable, what was expected, and what was
@@ -161,30 +131,23 @@ impl Config {
     /// # Errors
     ///
     /// The first variable whose value cannot be used.
-    pub fn load(environment: &Environment) -> Result<Self, ConfigError> {
-        let address = address(environment)?;
+    pub fn load() -> Result<Self, ConfigError> {
+        let address = address()?;
         let seconds = |variable, default, range| {
-            number(environment, variable, default, range).map(Duration::from_secs)
+            let seconds = number(variable, range)?.unwrap_or(default);
+            Ok(Duration::from_secs(seconds))
         };
-        // Counts a container's quota too. More than the most is as many as the most.
-        let cpus = available_parallelism()
-            .map_or(1, NonZeroUsize::get)
-            .min(MAX_WORKERS);
-        let tokens = if environment.is_trial() {
+        let tokens = if is_trial() {
             None
         } else {
-            Some(Tokens::load(environment)?)
+            Some(Tokens::load()?)
         };
         let mut config = Self {
             address,
             limits: Limits {
-                workers: number(environment, "API_WORKERS", cpus, 1..=MAX_WORKERS)?,
-                max_connections: number(
-                    environment,
-                    "API_MAX_CONNECTIONS",
-                    DEFAULT_MAX_CONNECTIONS,
-                    1..=MAX_CONNECTIONS,
-                )?,
+                workers: number("API_WORKERS", 1..=MAX_WORKERS)?.unwrap_or_else(cpus),
+                max_connections: number("API_MAX_CONNECTIONS", 1..=MAX_CONNECTIONS)?
+                    .unwrap_or(DEFAULT_MAX_CONNECTIONS),
                 drain_timeout: seconds(
                     "API_DRAIN_TIMEOUT",
                     DEFAULT_DRAIN_TIMEOUT,
@@ -197,11 +160,7 @@ impl Config {
                 1..=MAX_TIMEOUT,
             )?,
             idle_timeout: seconds("API_IDLE_TIMEOUT", DEFAULT_IDLE_TIMEOUT, 1..=MAX_TIMEOUT)?,
-            logs_access: choice(
-                environment,
-                "API_LOG",
-                [("errors", false), ("access", true)],
-            )?,
+            logs_access: choice("API_LOG", [("errors", false), ("access", true)])?,
             tokens,
             warnings: Vec::new(),
         };
@@ -247,10 +206,10 @@ impl Tokens {
     /// # Errors
     ///
     /// The first variable whose value cannot be used; a missing secret.
-    pub fn load(environment: &Environment) -> Result<Self, ConfigError> {
+    pub fn load() -> Result<Self, ConfigError> {
         let mut short_secrets = Vec::new();
         let mut key = |variable, file_variable| {
-            let Some((variable, secret)) = secret(environment, variable, file_variable)? else {
+            let Some((variable, secret)) = secret(variable, file_variable)? else {
                 return Ok(None);
             };
             if secret.len() < Key::RECOMMENDED_LEN {
@@ -269,14 +228,10 @@ impl Tokens {
             )
         })?;
         let policy = Policy {
-            issuer: text(environment, "JWT_ISSUER")?,
-            audience: text(environment, "JWT_AUDIENCE")?,
-            leeway: number(environment, "JWT_LEEWAY", 0, 0..=MAX_LEEWAY)?,
-            require_exp: choice(
-                environment,
-                "JWT_REQUIRE_EXP",
-                [("false", false), ("true", true)],
-            )?,
+            issuer: text("JWT_ISSUER")?,
+            audience: text("JWT_AUDIENCE")?,
+            leeway: number("JWT_LEEWAY", 0..=MAX_LEEWAY)?.unwrap_or_default(),
+            require_exp: choice("JWT_REQUIRE_EXP", [("false", false), ("true", true)])?,
         };
         Ok(Self {
             current,
@@ -319,8 +274,8 @@ impl Tokens {
 /// # Errors
 ///
 /// The one whose value cannot be used.
-pub fn address(environment: &Environment) -> Result<SocketAddr, ConfigError> {
-    let host = match environment.value("API_HOST") {
+pub fn address() -> Result<SocketAddr, ConfigError> {
+    let host = match env::var_os("API_HOST") {
         None => DEFAULT_HOST,
         Some(value) => value
             .to_str()
@@ -330,12 +285,12 @@ pub fn address(environment: &Environment) -> Result<SocketAddr, ConfigError> {
                     "API_HOST",
                     "an IP address, such as 127.0.0.1, 0.0.0.0 or ::",
                 )
-                .found(value)
+                .found(&value)
             })?,
     };
     Ok(SocketAddr::new(
         host,
-        number(environment, "API_PORT", DEFAULT_PORT, 0..=u16::MAX)?,
+        number("API_PORT", 0..=u16::MAX)?.unwrap_or(DEFAULT_PORT),
     ))
 }
 
@@ -346,72 +301,68 @@ pub fn integer<T: FromStr>(text: &str) -> Option<T> {
     is_plain.then(|| text.parse().ok())?
 }
 
-fn number<T: FromStr + PartialOrd + fmt::Display>(
-    environment: &Environment,
-    variable: &'static str,
-    default: T,
-    range: RangeInclusive<T>,
-) -> Result<T, ConfigError> {
-    let Some(value) = environment.value(variable) else {
-        return Ok(default);
-    };
-    value
-        .to_str()
-        .and_then(integer)
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            let expected = format!("an integer from {} to {}", range.start(), range.end());
-            ConfigError::new(variable, expected).found(value)
-        })
+/// The processors that this process may use, a container's quota included. More than the most
+/// workers is as many as the most.
+fn cpus() -> usize {
+    available_parallelism()
+        .map_or(1, NonZeroUsize::get)
+        .min(MAX_WORKERS)
 }
 
-fn choice<T: Copy>(
-    environment: &Environment,
+fn number<T: FromStr + PartialOrd + fmt::Display>(
     variable: &'static str,
-    choices: [(&str, T); 2],
-) -> Result<T, ConfigError> {
+    range: RangeInclusive<T>,
+) -> Result<Option<T>, ConfigError> {
+    let Some(value) = env::var_os(variable) else {
+        return Ok(None);
+    };
+    let number = value.to_str().and_then(integer);
+    let number = number.filter(|number| range.contains(number));
+    number.map(Some).ok_or_else(|| {
+        let expected = format!("an integer from {} to {}", range.start(), range.end());
+        ConfigError::new(variable, expected).found(&value)
+    })
+}
+
+fn choice<T: Copy>(variable: &'static str, choices: [(&str, T); 2]) -> Result<T, ConfigError> {
     let [(first, default), (second, _)] = choices;
-    let Some(value) = environment.value(variable) else {
+    let Some(value) = env::var_os(variable) else {
         return Ok(default);
     };
     let chosen = choices.into_iter().find(|(name, _)| *name == value);
     chosen
         .map(|(_, choice)| choice)
-        .ok_or_else(|| ConfigError::new(variable, format!("{first:?} or {second:?}")).found(value))
+        .ok_or_else(|| ConfigError::new(variable, format!("{first:?} or {second:?}")).found(&value))
 }
 
-fn text(environment: &Environment, variable: &'static str) -> Result<Option<String>, ConfigError> {
-    let Some(value) = environment.value(variable) else {
+fn text(variable: &'static str) -> Result<Option<String>, ConfigError> {
+    let Some(value) = env::var_os(variable) else {
         return Ok(None);
     };
     match value.to_str() {
         Some(text) if !text.is_empty() => Ok(Some(text.to_owned())),
-        _ => Err(ConfigError::new(variable, "UTF-8 text of at least one character").found(value)),
+        _ => Err(ConfigError::new(variable, "UTF-8 text of at least one character").found(&value)),
     }
 }
 
 /// A secret's bytes, and the variable that it came from.
 fn secret(
-    environment: &Environment,
     variable: &'static str,
     file_variable: &'static str,
 ) -> Result<Option<(&'static str, Vec<u8>)>, ConfigError> {
-    match (
-        environment.value(variable),
-        environment.value(file_variable),
-    ) {
+    match (env::var_os(variable), env::var_os(file_variable)) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(ConfigError::new(
             variable,
             format!("this or {file_variable}, found both"),
         )),
-        (Some(value), None) => Ok(Some((variable, value.to_owned().into_vec()))),
-        (None, Some(path)) => match read_secret(Path::new(path)) {
+        (Some(value), None) => Ok(Some((variable, value.into_vec()))),
+        (None, Some(path)) => match read_secret(Path::new(&path)) {
             Ok(secret) => Ok(Some((file_variable, secret))),
             Err(error) => {
                 let expected =
                     format!("a readable file of at most {MAX_SECRET_FILE_LEN} bytes ({error})");
-                Err(ConfigError::new(file_variable, expected).found(path))
+                Err(ConfigError::new(file_variable, expected).found(&path))
             }
         },
     }

@@ -2,11 +2,10 @@
 //! blocked or gone stops nothing.
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io;
+use std::mem;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,87 +13,112 @@ use hyper::http::request::Parts;
 
 use crate::response::Answer;
 
-/// Lines that may wait for a slow reader, at most about 300 bytes each; further ones are dropped
+/// Bytes of lines that may wait for a slow reader, about 1,000 requests; further lines are dropped
 /// and counted.
-const MAX_WAITING: usize = 1024;
+const MAX_WAITING: usize = 128 * 1024;
 
 /// Characters of a path and of a method that are logged: the site's own are shorter, and tokens end
 /// up in others.
 const MAX_LOGGED: usize = 64;
 
 /// A stream of lines to one output.
-#[derive(Debug)]
 pub struct Lines {
-    queue: SyncSender<Entry>,
-    dropped: AtomicU64,
+    queue: Mutex<Queue>,
+    changed: Condvar,
 }
 
-enum Entry {
-    Line(String),
-    /// All before this is to be written; then the sender is dropped, which the other end sees.
-    Flush(SyncSender<()>),
+/// Writes text to an output.
+pub type Write = fn(&str) -> io::Result<()>;
+
+struct Queue {
+    /// Until the first line, which starts the thread that takes it.
+    write: Option<Write>,
+    waiting: String,
+    dropped: u64,
+    is_writing: bool,
 }
 
 impl Lines {
-    /// Starts the thread that writes to `output`. If there can be none, every line is dropped.
-    pub fn to(output: impl Write + Send + 'static) -> Arc<Self> {
-        let (queue, entries) = sync_channel(MAX_WAITING);
-        let lines = Arc::new(Self {
-            queue,
-            dropped: AtomicU64::new(0),
-        });
-        let counter = Arc::downgrade(&lines);
-        let dropped = move || {
-            counter
-                .upgrade()
-                .map_or(0, |lines| lines.dropped.swap(0, Ordering::Relaxed))
-        };
-        let write = move || write_all(&entries, output, dropped);
-        // An error drops the receiver, and with it every line.
-        drop(thread::Builder::new().name("log".into()).spawn(write));
-        lines
+    /// Lines that `write` writes, on a thread that begins with the first of them and ends with the
+    /// process. If there can be none, every line is dropped.
+    #[must_use]
+    pub fn to(write: Write) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::new(Queue {
+                write: Some(write),
+                waiting: String::new(),
+                dropped: 0,
+                is_writing: false,
+            }),
+            changed: Condvar::new(),
+        })
     }
 
-    /// Hands over a line, without its end, and never waits.
-    pub fn push(&self, line: String) {
-        if self.queue.try_send(Entry::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Hands over a line, without its end, and never waits for the output.
+    pub fn push(self: &Arc<Self>, line: &str) {
+        let mut queue = self.queue();
+        if queue.waiting.len() + line.len() >= MAX_WAITING {
+            queue.dropped += 1;
+            return;
+        }
+        if queue.waiting.is_empty() {
+            self.changed.notify_all();
+        }
+        queue.waiting.push_str(line);
+        queue.waiting.push('\n');
+        if let Some(write) = queue.write.take() {
+            let lines = Arc::clone(self);
+            // Without a thread what waits stays, and soon nothing more has room.
+            let _ = thread::Builder::new()
+                .name("log".into())
+                .spawn(move || lines.write_all(write));
         }
     }
 
     /// Waits until everything pushed so far is written, but not longer than `timeout`.
     pub fn flush(&self, timeout: Duration) {
-        let (written, done) = sync_channel(0);
-        if self.queue.try_send(Entry::Flush(written)).is_ok() {
-            // Either outcome is an answer: the end of the channel says that all is written.
-            let _ = done.recv_timeout(timeout);
+        let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
+        drop(
+            self.changed
+                .wait_timeout_while(self.queue(), timeout, is_busy),
+        );
+    }
+
+    /// Writes what comes, all that waits at a time. Errors are nobody's to hear: a closed output
+    /// loses its lines.
+    fn write_all(&self, write: Write) {
+        let mut text = String::new();
+        loop {
+            let mut queue = self.queue();
+            queue.is_writing = false;
+            self.changed.notify_all();
+            let waiting = self
+                .changed
+                .wait_while(queue, |queue| queue.waiting.is_empty());
+            queue = waiting.unwrap_or_else(PoisonError::into_inner);
+            queue.is_writing = true;
+            mem::swap(&mut queue.waiting, &mut text);
+            let dropped = mem::take(&mut queue.dropped);
+            drop(queue);
+
+            if dropped > 0 {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, r#"{{"dropped_lines":{dropped}}}"#);
+            }
+            let _ = write(&text);
+            text.clear();
         }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes what comes, all that waits at a time. Errors are nobody's to hear: a closed output loses
-/// its lines.
-fn write_all(entries: &Receiver<Entry>, mut output: impl Write, dropped: impl Fn() -> u64) {
-    while let Ok(first) = entries.recv() {
-        let mut text = String::new();
-        let mut flushed = Vec::new();
-        for entry in std::iter::once(first).chain(entries.try_iter().take(MAX_WAITING)) {
-            match entry {
-                Entry::Line(line) => {
-                    text.push_str(&line);
-                    text.push('\n');
-                }
-                Entry::Flush(written) => flushed.push(written),
-            }
-        }
-        let dropped = dropped();
-        if dropped > 0 {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, r#"{{"dropped_lines":{dropped}}}"#);
-        }
-        let _ = output
-            .write_all(text.as_bytes())
-            .and_then(|()| output.flush());
+/// Prints nothing of what waits.
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lines(..)")
     }
 }
 

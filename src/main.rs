@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use resource_server::config::{Config, ConfigError, Environment, Tokens, address, integer};
+use resource_server::config::{Config, ConfigError, Tokens, address, integer};
 use resource_server::log::Lines;
 use resource_server::server::{Server, listen, runtime};
 use resource_server::site::Site;
@@ -76,22 +76,21 @@ impl From<ConfigError> for Failure {
 }
 
 fn main() -> ExitCode {
-    let out = Lines::to(io::stdout());
-    let err = Lines::to(io::stderr());
+    let out = Lines::to(|text| io::stdout().write_all(text.as_bytes()));
+    let err = Lines::to(|text| io::stderr().write_all(text.as_bytes()));
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let arguments: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
-    let environment = Environment::of_process();
 
     let outcome = match arguments.as_deref() {
-        Some([]) => run(&environment, &out, &err),
-        Some(["token", options @ ..]) => token(&environment, options).map(|token| out.push(token)),
-        Some(["health"]) => health(&environment),
+        Some([]) => run(&out, &err),
+        Some(["token", options @ ..]) => token(options).map(|token| out.push(&token)),
+        Some(["health"]) => health(),
         Some(["--help"]) => {
-            out.push(HELP.into());
+            out.push(HELP);
             Ok(())
         }
         Some(["--version"]) => {
-            out.push(format!("resource-server {}", env!("CARGO_PKG_VERSION")));
+            out.push(concat!("resource-server ", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
         Some(unknown) => Err(Failure::usage(format!(
@@ -101,7 +100,7 @@ fn main() -> ExitCode {
     };
     let status = outcome.map_or_else(
         |failure| {
-            err.push(failure.line);
+            err.push(&failure.line);
             ExitCode::from(failure.status)
         },
         |()| ExitCode::SUCCESS,
@@ -112,10 +111,10 @@ fn main() -> ExitCode {
 }
 
 /// Serves until a signal ends it.
-fn run(environment: &Environment, out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
-    let config = Config::load(environment)?;
+fn run(out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
+    let config = Config::load()?;
     for warning in config.warnings {
-        err.push(warning);
+        err.push(&warning);
     }
     let (tokens, trial_token) = if let Some(tokens) = config.tokens {
         (tokens, None)
@@ -144,10 +143,11 @@ fn run(environment: &Environment, out: &Arc<Lines>, err: &Arc<Lines>) -> Result<
         })?;
         let url = format!("http://{}", listener.local_addr().unwrap_or(config.address));
         let server = Server::start(config.limits, site, Arc::clone(err))
+            .await
             .map_err(|error| Failure::system("cannot start the workers", &error))?;
-        out.push(format!("listening on {url}"));
+        out.push(&format!("listening on {url}"));
         if let Some(token) = trial_token {
-            out.push(format!(
+            out.push(&format!(
                 "no JWT_SECRET is set: this run has a secret of its own, and accepts for an hour
 
 {token}
@@ -184,7 +184,7 @@ fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// `token [--sub NAME] [--ttl SECONDS]`
-fn token(environment: &Environment, options: &[&str]) -> Result<String, Failure> {
+fn token(options: &[&str]) -> Result<String, Failure> {
     let (mut subject, mut ttl) = ("demo", DEFAULT_TTL);
     for option in options.chunks(2) {
         match option {
@@ -202,7 +202,7 @@ fn token(environment: &Environment, options: &[&str]) -> Result<String, Failure>
             }
         }
     }
-    Ok(sign(&Tokens::load(environment)?, subject, ttl))
+    Ok(sign(&Tokens::load()?, subject, ttl))
 }
 
 fn sign(tokens: &Tokens, subject: &str, ttl: u64) -> String {
@@ -210,28 +210,27 @@ fn sign(tokens: &Tokens, subject: &str, ttl: u64) -> String {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
-    let mut claims = serde_json::Map::new();
-    claims.insert("sub".into(), subject.into());
-    claims.insert("iat".into(), now.into());
-    claims.insert("exp".into(), (now + ttl).into());
-    for (name, value) in [
-        ("iss", &tokens.policy.issuer),
-        ("aud", &tokens.policy.audience),
-    ] {
-        if let Some(value) = value {
-            claims.insert(name.into(), value.as_str().into());
-        }
-    }
-    tokens
-        .current
-        .sign(&serde_json::Value::Object(claims).to_string())
+    // No string fails to be JSON.
+    let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let member = |name, value: &Option<String>| {
+        let member = |value| format!(r#","{name}":{}"#, json(value));
+        value.as_deref().map(member).unwrap_or_default()
+    };
+    let claims = format!(
+        r#"{{"sub":{},"iat":{now},"exp":{}{}{}}}"#,
+        json(subject),
+        now + ttl,
+        member("iss", &tokens.policy.issuer),
+        member("aud", &tokens.policy.audience),
+    );
+    tokens.current.sign(&claims)
 }
 
 /// Status 0 if the server of this environment answers its health check in time, 1 in every other
 /// case.
-fn health(environment: &Environment) -> Result<(), Failure> {
+fn health() -> Result<(), Failure> {
     let unhealthy = |line| Failure { status: 1, line };
-    let mut address = address(environment).map_err(|error| unhealthy(error.to_string()))?;
+    let mut address = address().map_err(|error| unhealthy(error.to_string()))?;
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),

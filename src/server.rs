@@ -141,11 +141,11 @@ impl Server {
     /// # Errors
     ///
     /// The system's, if it has no threads or no descriptors for the others.
-    pub fn start(limits: Limits, site: Arc<Site>, errors: Arc<Lines>) -> io::Result<Self> {
+    pub async fn start(limits: Limits, site: Arc<Site>, errors: Arc<Lines>) -> io::Result<Self> {
         let seats = usize::try_from(limits.max_connections).unwrap_or(Semaphore::MAX_PERMITS);
         Ok(Self {
             limits,
-            workers: start_workers(limits.workers, &site)?,
+            workers: start_workers(limits.workers, &site).await?,
             site,
             seats: Arc::new(Semaphore::new(seats)),
             in_hand: None,
@@ -268,7 +268,7 @@ impl Server {
         {
             self.logged = Some(Instant::now());
             self.errors
-                .push(format!("cannot accept a connection: {error}"));
+                .push(&format!("cannot accept a connection: {error}"));
         }
     }
 }
@@ -294,14 +294,14 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// The first worker runs on this thread, each other on one of its own.
-fn start_workers(count: usize, site: &Arc<Site>) -> io::Result<Vec<Worker>> {
+async fn start_workers(count: usize, site: &Arc<Site>) -> io::Result<Vec<Worker>> {
     let (first, commands) = worker();
     drop(tokio::task::spawn_local(work(commands, Arc::clone(site))));
     let mut workers = vec![first];
     for _ in 1..count {
         let (worker, commands) = worker();
         let site = Arc::clone(site);
-        let (report, started) = std::sync::mpsc::channel();
+        let (report, started) = oneshot::channel();
         thread::Builder::new()
             .name("worker".into())
             .spawn(move || match runtime() {
@@ -312,7 +312,7 @@ fn start_workers(count: usize, site: &Arc<Site>) -> io::Result<Vec<Worker>> {
                 // Nobody is waiting only if the program is about to end.
                 Err(error) => drop(report.send(error)),
             })?;
-        if let Ok(error) = started.recv() {
+        if let Ok(error) = started.await {
             return Err(error);
         }
         workers.push(worker);

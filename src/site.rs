@@ -35,7 +35,7 @@ impl Site {
         let mut answer = dispatch(head, &self.verifier);
         answer.close |= self.draining.load(Ordering::Relaxed);
         if let Some((log, started)) = started {
-            log.push(log::access_line(head, peer, &answer, started.elapsed()));
+            log.push(&log::access_line(head, peer, &answer, started.elapsed()));
         }
         answer
     }

@@ -370,7 +370,7 @@ fn median_time(address: SocketAddr, requests: usize) -> Duration {
     times[requests / 2]
 }
 
-/// A pipe holds 64 KiB and the queue 1,024 lines: some 2,500 entries. What does not fit is counted,
+/// A pipe holds 64 KiB and the queue 128 KiB more, twice: some 2,500 entries. What does not fit is counted,
 /// and nothing is lost without being counted.
 #[test]
 fn full_pipe_slows_no_request_and_its_losses_are_counted() {
