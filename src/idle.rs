@@ -16,6 +16,10 @@ const MAX_WARM: usize = 64;
 /// How long a quiet connection may keep them.
 const WARM_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a connection whose requests were answered has to be quiet before it makes room for another:
+/// who asks again and again is not idle, and the next request may be on its way.
+const REST: Duration = Duration::from_millis(50);
+
 /// What a worker knows of one connection.
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -23,6 +27,8 @@ pub(crate) struct Watch {
     quiet_since: Cell<Option<Instant>>,
     is_warm: Cell<bool>,
     is_lingering: Cell<bool>,
+    /// The client has sent something.
+    has_spoken: Cell<bool>,
     notice: Cell<Option<Notice>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -52,6 +58,13 @@ impl Watch {
     /// Whether the connection is asked to close.
     pub(crate) fn is_to_close(&self) -> bool {
         self.notice.get() == Some(Notice::Close)
+    }
+
+    /// Whether the connection can make room for another, if it is quiet since then.
+    fn may_make_room(&self, since: Instant, now: Instant) -> bool {
+        let is_at_rest =
+            !self.has_spoken.get() || self.is_lingering.get() || now.duration_since(since) >= REST;
+        is_at_rest && !self.is_to_close()
     }
 
     fn tell(&self, notice: Notice) {
@@ -128,6 +141,7 @@ impl Idle {
             self.parked.borrow_mut().remove(&(since, watch.id));
         }
         watch.notice.set(None);
+        watch.has_spoken.set(true);
     }
 
     /// Whether a connection that has just gone quiet may keep its buffers.
@@ -158,14 +172,14 @@ impl Idle {
         watch.quiet_since.take().unwrap_or_else(Instant::now)
     }
 
-    /// Since when the connection is quiet that has been so longest.
+    /// Since when the connection is quiet that has been so longest, of those that can make room.
     pub(crate) fn longest(&self) -> Option<Instant> {
-        self.longest_quiet().map(|(since, _)| since)
+        self.longest_quiet(Instant::now()).map(|(since, _)| since)
     }
 
     /// Asks that one to close.
     pub(crate) fn close_longest(&self) {
-        if let Some((_, watch)) = self.longest_quiet() {
+        if let Some((_, watch)) = self.longest_quiet(Instant::now()) {
             self.close(&watch);
         }
     }
@@ -173,17 +187,16 @@ impl Idle {
     /// Asks all to close that wait for a request, those too that go quiet from now on.
     pub(crate) fn close_all(&self) {
         self.is_closing.set(true);
-        let parked = std::mem::take(&mut *self.parked.borrow_mut());
-        let (lingering, idle) = parked
-            .into_iter()
-            .partition(|(_, watch)| watch.is_lingering.get());
-        *self.parked.borrow_mut() = lingering;
-        let warm = self.warm.borrow();
-        let warm = warm
-            .iter()
-            .filter(|watch| watch.quiet_since.get().is_some());
-        for watch in BTreeMap::into_values(idle).chain(warm.cloned()) {
-            watch.tell(Notice::Close);
+        self.parked.borrow_mut().retain(|_, watch| {
+            if !watch.is_lingering.get() {
+                watch.tell(Notice::Close);
+            }
+            watch.is_lingering.get()
+        });
+        for watch in &*self.warm.borrow() {
+            if watch.quiet_since.get().is_some() {
+                watch.tell(Notice::Close);
+            }
         }
     }
 
@@ -191,7 +204,7 @@ impl Idle {
     /// for nothing.
     pub(crate) fn sweep(&self, now: Instant, timeout: Duration) {
         while let Some((_, watch)) = self
-            .longest_quiet()
+            .longest_quiet(now)
             .filter(|(since, _)| now.duration_since(*since) >= timeout)
         {
             self.close(&watch);
@@ -207,16 +220,18 @@ impl Idle {
         }
     }
 
-    fn longest_quiet(&self) -> Option<(Instant, Rc<Watch>)> {
+    fn longest_quiet(&self, now: Instant) -> Option<(Instant, Rc<Watch>)> {
         let parked = self.parked.borrow();
-        let parked = parked
-            .first_key_value()
-            .map(|(&(since, _), watch)| (since, watch));
+        let parked = parked.iter().map(|(&(since, _), watch)| (since, watch));
         let warm = self.warm.borrow();
         let warm = warm
             .iter()
-            .filter(|watch| !watch.is_to_close())
             .filter_map(|watch| Some((watch.quiet_since()?, watch)));
+        let may_make_room =
+            |&(since, watch): &(Instant, &Rc<Watch>)| watch.may_make_room(since, now);
+        // In the order of their times: the first is the one.
+        let parked = parked.into_iter().find(may_make_room);
+        let warm = warm.filter(may_make_room).min_by_key(|&(since, _)| since);
         let longest = parked
             .into_iter()
             .chain(warm)

@@ -6,13 +6,12 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use resource_server::config::{Config, ConfigError, Tokens, address, integer};
 use resource_server::log::Lines;
 use resource_server::server::{Server, listen, runtime};
-use resource_server::site::Site;
+use resource_server::site::{Closing, Site};
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -130,7 +129,7 @@ fn run(out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
         header_timeout: config.header_timeout,
         idle_timeout: config.idle_timeout,
         access_log: config.logs_access.then(|| Arc::clone(out)),
-        draining: AtomicBool::new(false),
+        closing: Closing::default(),
     });
 
     let runtime =

@@ -43,7 +43,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often, at the limit of connections or of file descriptors, it is tried again to make room
 /// when there is none.
-const ROOM_INTERVAL: Duration = Duration::from_millis(50);
+const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long a connection that was asked to close may take before another one is asked: it may have
 /// had unread bytes.
@@ -168,7 +168,7 @@ impl Server {
         }
 
         let deadline = Instant::now() + self.limits.drain_timeout;
-        self.site.draining.store(true, Ordering::Relaxed);
+        self.site.closing.every();
         let _never = timeout(GRACE, self.run(&listener)).await;
         drop(listener);
         let _late = timeout_at(deadline, self.drain()).await;
@@ -232,6 +232,7 @@ impl Server {
                 break permit;
             }
         };
+        self.site.closing.next(false);
         let worker = self
             .workers
             .iter()
@@ -246,7 +247,8 @@ impl Server {
         }
     }
 
-    /// Asks the connection to close that has been idle longest; whether there is one.
+    /// Asks the connection to close that has been idle longest; whether there is one. If there is
+    /// none, whoever is answered next makes room.
     async fn make_room(&self) -> bool {
         let mut longest: Option<(Instant, &Worker)> = None;
         for worker in &self.workers {
@@ -258,6 +260,7 @@ impl Server {
                 longest = Some((since, worker));
             }
         }
+        self.site.closing.next(longest.is_none());
         longest.is_some_and(|(_, worker)| worker.commands.send(Command::CloseLongestIdle).is_ok())
     }
 

@@ -24,8 +24,33 @@ pub struct Site {
     pub idle_timeout: Duration,
     /// Where each request is logged, if anywhere.
     pub access_log: Option<Arc<Lines>>,
-    /// Whether the server is about to end, and every answer closes its connection.
-    pub draining: AtomicBool,
+    /// Which answers close their connections.
+    pub closing: Closing,
+}
+
+/// Which answers close their connections, so that nobody sends a request that is not answered.
+#[derive(Debug, Default)]
+pub struct Closing {
+    every: AtomicBool,
+    next: AtomicBool,
+}
+
+impl Closing {
+    /// Every answer from now on: the server is about to end.
+    pub fn every(&self) {
+        self.every.store(true, Ordering::Relaxed);
+    }
+
+    /// The next answer, if `wanted`: another connection waits for room.
+    pub(crate) fn next(&self, wanted: bool) {
+        self.next.store(wanted, Ordering::Relaxed);
+    }
+
+    fn this(&self) -> bool {
+        let is_next =
+            || self.next.load(Ordering::Relaxed) && self.next.swap(false, Ordering::Relaxed);
+        self.every.load(Ordering::Relaxed) || is_next()
+    }
 }
 
 impl Site {
@@ -33,7 +58,7 @@ impl Site {
     pub(crate) fn answer(&self, head: &Parts, peer: SocketAddr) -> Answer {
         let started = self.access_log.as_ref().map(|log| (log, Instant::now()));
         let mut answer = dispatch(head, &self.verifier);
-        answer.close |= self.draining.load(Ordering::Relaxed);
+        answer.close |= self.closing.this();
         if let Some((log, started)) = started {
             log.push(&log::access_line(head, peer, &answer, started.elapsed()));
         }

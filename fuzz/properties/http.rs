@@ -9,7 +9,6 @@ use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use hyper::body::Bytes;
 use resource_server::exchange::{Event, Exchange, MAX_HEAD_LEN};
 use resource_server::jwt::{Key, Policy, Verifier};
 use resource_server::server::runtime;
-use resource_server::site::Site;
+use resource_server::site::{Closing, Site};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answers::{self, Answer, Version};
@@ -256,19 +255,21 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let mut random = File::open("/dev/urandom").expect("a source of randomness");
     random.read_exact(&mut secret).expect("32 bytes");
     let key = Key::new(&secret).expect("32 bytes are not none");
-    let site = |draining| {
+    let site = || {
         Arc::new(Site {
             verifier: Verifier::new(key.clone(), Policy::default()),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             access_log: None,
-            draining: AtomicBool::new(draining),
+            closing: Closing::default(),
         })
     };
+    let draining = site();
+    draining.closing.every();
     Secrets {
         token: key.sign(r#"{"sub":"alice"}"#),
-        open: site(false),
-        draining: site(true),
+        open: site(),
+        draining,
     }
 });
 

@@ -1,6 +1,7 @@
 //! More connections than there may be, than there are descriptors for, and than anybody means.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,44 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
         for client in &mut clients[3..] {
             answered(client);
         }
+    }
+}
+
+/// Kept connections without a pause are not idle: instead of breaking one, whose next request may be
+/// on its way, the server says in an answer that it was the last.
+#[test]
+fn busy_connections_make_room_without_losing_a_request() {
+    const CAP: usize = 4;
+    const NEW: usize = 50;
+    for workers in ["1", "2"] {
+        let server = server(workers, &CAP.to_string());
+        let address = server.address;
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..CAP {
+                scope.spawn(|| {
+                    let mut client = Client::to(address);
+                    while !is_over.load(Ordering::Relaxed) {
+                        client.send(GET);
+                        let answer = client.response();
+                        assert_eq!(answer.status, 200);
+                        if answer.field("connection") == Some("close") {
+                            assert!(client.rest().is_empty());
+                            client = Client::to(address);
+                        }
+                    }
+                });
+            }
+            for _ in 0..NEW {
+                let since = Instant::now();
+                let mut new = server.connect();
+                new.request("GET", "/resource", &["Connection: close"]);
+                assert_eq!(new.response().status, 200);
+                let took = since.elapsed();
+                assert!(took < Duration::from_secs(2), "room after {took:?}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
     }
 }
 
