@@ -125,16 +125,22 @@ impl<Seat> Connection<Seat> {
             match event {
                 Event::Ended => return exchange.into_open_stream().map_or(End::Closed, End::Last),
                 Event::Overdue => return End::Closed,
-                Event::Quiet => {
-                    let (stream, unread) = exchange.into_parts();
+                Event::Quiet | Event::Bloated => {
+                    if event == Event::Bloated {
+                        // Not since an earlier answer.
+                        self.watch.busy();
+                    }
+                    let (stream, unread, deadline) = exchange.into_parts();
                     if unread.is_empty() {
                         return End::Quiet(stream);
                     }
-                    // The beginning of a head came along with the request before it: it is late
-                    // since then.
-                    let since = self.watch.quiet_since().unwrap_or_else(Instant::now);
+                    // The beginning of a head, which may have come along with the request before
+                    // it: it is late since then.
+                    let deadline = deadline.unwrap_or_else(|| {
+                        let since = self.watch.quiet_since().unwrap_or_else(Instant::now);
+                        since + self.site.header_timeout
+                    });
                     self.watch.busy();
-                    let deadline = since + self.site.header_timeout;
                     exchange = self.exchange(stream, unread, Some(deadline));
                 }
             }

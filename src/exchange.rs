@@ -17,7 +17,7 @@ use hyper::header::TRANSFER_ENCODING;
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::site::Site;
@@ -26,10 +26,16 @@ use crate::site::Site;
 /// answered by 431. The buffer that holds it grows from 8 KiB as bytes arrive.
 pub const MAX_HEAD_LEN: usize = 16 * 1024;
 
+/// Bytes that can come in one go without hyper's buffer growing beyond [`MAX_HEAD_LEN`]. After more,
+/// it may have room for three times as many, as it grows behind requests that are answered.
+const MAX_LEAN_BURST: usize = 4 * 1024;
+
+/// Bytes read at a time.
+const MAX_READ_LEN: u64 = 4 * 1024;
+
 /// One connection while hyper has it: from the first byte of a request until it goes quiet or ends.
 ///
-/// Costs about 18 KiB of buffers, and twice as much at the most; who waits for a request should
-/// rather hold the bare stream.
+/// Costs about 18 KiB of buffers; who waits for a request should rather hold the bare stream.
 pub struct Exchange<IO: AsyncRead + AsyncWrite + Unpin> {
     hyper: http1::Connection<TokioIo<Metered<IO>>, Dispatcher>,
     meter: Rc<Meter>,
@@ -43,6 +49,9 @@ pub enum Event {
     /// All requests are answered and nothing has come since. The exchange may be polled on, or
     /// taken apart.
     Quiet,
+    /// Many requests are answered, and perhaps a part of a head is here. The exchange should be
+    /// taken apart, to have its buffers back.
+    Bloated,
     /// A head is not here, or an answer not taken, after the time that one step may take.
     Overdue,
     /// There is nothing more to say, on one side or on both.
@@ -102,28 +111,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
             // There is more to do: hyper lets others have a turn, and has asked for the next one.
             return Poll::Pending;
         }
-        let Some(step) = self.meter.step() else {
-            self.deadline = None;
-            return Poll::Ready(Event::Quiet);
-        };
-        if self
-            .deadline
-            .as_ref()
-            .is_none_or(|(current, _)| *current != step)
-        {
-            self.deadline = Some((
-                step,
-                Box::pin(sleep_until(Instant::now() + self.step_timeout)),
-            ));
+        let step = self.meter.step();
+        if self.deadline.as_ref().map(|(current, _)| *current) != step {
+            let deadline = || Box::pin(sleep_until(Instant::now() + self.step_timeout));
+            self.deadline = step.map(|step| (step, deadline()));
         }
-        match &mut self.deadline {
-            Some((_, deadline)) => deadline.as_mut().poll(cx).map(|()| Event::Overdue),
-            None => Poll::Pending,
+        match (step, &mut self.deadline) {
+            (Some(Step::Head { requests: 1.. }) | None, _) if self.meter.is_bloated() => {
+                Poll::Ready(Event::Bloated)
+            }
+            (Some(_), Some((_, deadline))) => deadline.as_mut().poll(cx).map(|()| Event::Overdue),
+            _ => {
+                self.meter.burst.set(0);
+                Poll::Ready(Event::Quiet)
+            }
         }
     }
 
-    /// Takes a quiet exchange apart: the stream, and what was read from it that is no whole head.
-    pub fn into_parts(mut self) -> (IO, Bytes) {
+    /// Takes an exchange apart that is quiet or bloated: the stream, what was read from it that is
+    /// no whole head, and when that is late, if it is part of a head for sure.
+    pub fn into_parts(mut self) -> (IO, Bytes, Option<Instant>) {
         // hyper ends an idle connection at once when it is asked to: what is ready here is that
         // end.
         Pin::new(&mut self.hyper).graceful_shutdown();
@@ -131,7 +138,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
             .hyper
             .poll_without_shutdown(&mut Context::from_waker(Waker::noop()));
         let parts = self.hyper.into_parts();
-        (parts.io.into_inner().io, parts.read_buf)
+        let deadline = self.deadline.map(|(_, deadline)| deadline.deadline());
+        (parts.io.into_inner().io, parts.read_buf, deadline)
     }
 
     /// After the end: the stream, unless the client has closed its side and cannot be sending
@@ -164,6 +172,8 @@ fn http() -> http1::Builder {
 struct Meter {
     /// Requests that were dispatched.
     requests: Cell<u64>,
+    /// Bytes that were read since the exchange began or was quiet.
+    burst: Cell<usize>,
     /// Bytes have been read, and none written since.
     has_unanswered: Cell<bool>,
     /// The last read found nothing.
@@ -178,6 +188,10 @@ impl Meter {
     /// Whether hyper, which cannot be at its end, has stopped without being kept waiting.
     fn has_yielded(&self) -> bool {
         !self.is_read_blocked.get() && !self.is_write_blocked.get()
+    }
+
+    fn is_bloated(&self) -> bool {
+        self.burst.get() > MAX_LEAN_BURST
     }
 
     /// What the client lets us wait for, given that hyper cannot go on.
@@ -206,11 +220,19 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.meter.is_write_blocked.get() {
+            // Who does not take answers is not asked for requests: they wait with the kernel.
+            self.meter.is_read_blocked.set(true);
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         if self.unread.is_empty() {
-            let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+            let mut limited = (&mut self.io).take(MAX_READ_LEN);
+            let read = Pin::new(&mut limited).poll_read(cx, buffer);
             self.meter.is_read_blocked.set(read.is_pending());
             ready!(read)?;
+            let len = buffer.filled().len() - before;
+            self.meter.burst.set(self.meter.burst.get() + len);
         } else {
             let len = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread.split_to(len));
@@ -231,7 +253,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.meter.is_write_blocked.set(written.is_pending());
+        if self.meter.is_write_blocked.replace(written.is_pending()) && written.is_ready() {
+            // Reading goes on.
+            cx.waker().wake_by_ref();
+        }
         self.meter.has_unanswered.set(false);
         written
     }

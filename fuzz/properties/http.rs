@@ -184,8 +184,8 @@ impl Client {
             match event {
                 Event::Ended => return drop(exchange.into_open_stream()),
                 Event::Overdue => panic!("nobody has waited"),
-                Event::Quiet => {
-                    let (pipe, unread) = exchange.into_parts();
+                Event::Quiet | Event::Bloated => {
+                    let (pipe, unread, _) = exchange.into_parts();
                     exchange = self.begin(pipe, unread);
                 }
             }
