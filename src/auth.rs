@@ -158,9 +158,10 @@ fn bearer_token(fields: &HeaderMap) -> Result<&str, Challenge> {
     if values.next().is_some() {
         return Err(Challenge::TwoFields);
     }
-    let value = value
-        .to_str()
-        .map_err(|_| Challenge::CredentialsRequired)?
+    let value = str::from_utf8(value.as_bytes())
+        .ok()
+        .filter(|value| value.is_ascii())
+        .ok_or(Challenge::CredentialsRequired)?
         .trim_ascii();
     let scheme_len = value.find([' ', '\t']).unwrap_or(value.len());
     let (scheme, rest) = value.split_at(scheme_len);
@@ -172,15 +173,26 @@ fn bearer_token(fields: &HeaderMap) -> Result<&str, Challenge> {
 
 /// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
 fn is_b64token(word: &str) -> bool {
+    const CHARACTERS: [bool; 256] =
+        table(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/");
     let text = word.trim_end_matches('=');
-    // No early exit, so that the compiler compares sixteen characters at a time.
-    !text.is_empty()
-        && text
-            .bytes()
-            .fold(true, |all, byte| all & is_b64token_character(byte))
+    let is_in = |byte| CHARACTERS.get(usize::from(byte)) == Some(&true);
+    !text.is_empty() && text.bytes().all(is_in)
 }
 
-const fn is_b64token_character(byte: u8) -> bool {
-    matches!(byte,
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+/// A table of the bytes that are in `members`: bad tokens are long, and comparing each byte with
+/// every range costs twice as much.
+#[expect(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    reason = "at compile time, where neither can go wrong unseen"
+)]
+const fn table(members: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < members.len() {
+        table[members[at] as usize] = true;
+        at += 1;
+    }
+    table
 }

@@ -6,7 +6,6 @@ use std::fmt;
 use serde_core::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-use serde_json::Value;
 
 /// A member's value, as far as any rule cares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,9 +34,13 @@ pub(super) fn members<const N: usize>(
     read(text, Members(wanted))
 }
 
-/// Reads one member of an object, as [`members`] does. `None` if there is none, or no object.
-pub(super) fn member(text: &str, name: &str) -> Option<Value> {
-    read(text, Member(name))?
+/// Reads one member of an object, as [`members`] does, into what `seed` makes of its value. `None` if
+/// there is none, or no object.
+pub(super) fn member<'de, S>(text: &'de str, name: &str, seed: S) -> Option<S::Value>
+where
+    S: DeserializeSeed<'de> + Copy,
+{
+    read(text, Member(name, seed))?
 }
 
 fn read<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Option<V::Value> {
@@ -73,20 +76,20 @@ impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
     }
 }
 
-struct Member<'n>(&'n str);
+struct Member<'n, S>(&'n str, S);
 
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Option<Value>;
+impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for Member<'_, S> {
+    type Value = Option<S::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Value>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut value = None;
         while let Some(is_wanted) = map.next_key_seed(Name(|name: &str| name == self.0))? {
             if is_wanted {
-                value = Some(map.next_value()?);
+                value = Some(map.next_value_seed(self.1)?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -190,5 +193,59 @@ impl<'de> Visitor<'de> for Expecting<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Claim, A::Error> {
         while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Claim::Other)
+    }
+}
+
+/// Reads a string as it is and an integer of 64 bits in decimal; `None` is any other value.
+#[derive(Clone, Copy)]
+pub(super) struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(text.into()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
     }
 }
