@@ -44,6 +44,9 @@ where
 }
 
 fn read<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Option<V::Value> {
+    // Whatever else it is, serde_json would put it into its error, escaped.
+    text.trim_start_matches([' ', '\t', '\n', '\r'])
+        .strip_prefix('{')?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = deserializer.deserialize_map(visitor).ok()?;
     deserializer.end().ok()?;
