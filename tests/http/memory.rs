@@ -16,7 +16,11 @@ const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 const IDLE_LIMIT: f64 = if cfg!(debug_assertions) { 3.0 } else { 1.5 };
 
 /// KiB for a connection that wants to cost something.
-const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 40.0 } else { 32.0 };
+const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 44.0 } else { 36.0 };
+
+/// KiB for the process with its first worker, and for each worker.
+const BASE_LIMIT: u64 = if cfg!(debug_assertions) { 6144 } else { 3072 };
+const WORKER_LIMIT: u64 = if cfg!(debug_assertions) { 80 } else { 40 };
 
 /// Descriptors that the other tests of this process may have.
 const DESCRIPTORS_OF_OTHERS: usize = 2000;
@@ -73,6 +77,22 @@ fn idle_kept_connection_costs_next_to_nothing() {
     println!("{count} connections, {base} KiB before, {each:.2} KiB each");
     assert!(each < IDLE_LIMIT, "{each:.2} KiB each");
     drop(clients);
+}
+
+#[test]
+fn process_and_workers_cost_what_is_promised() {
+    for workers in [1, 64] {
+        let server = server(&[("API_WORKERS", &workers.to_string())]);
+        let fresh = server.resident();
+        // One for each worker at least, at the same time.
+        let clients = kept(&server, 64);
+        let served = server.resident();
+        println!("{workers} workers: {fresh} KiB, {served} KiB after an answer each");
+        assert!(fresh < BASE_LIMIT + workers * WORKER_LIMIT, "{fresh} KiB");
+        let connections = clients.len() as f64 * HOSTILE_LIMIT;
+        let limit = (BASE_LIMIT + workers * WORKER_LIMIT) as f64 + connections;
+        assert!((served as f64) < limit, "{served} KiB");
+    }
 }
 
 /// What `attack` makes of each of so many connections, in KiB.
