@@ -66,6 +66,19 @@ fn debug_output_shows_no_secret_token_signature_or_claim() {
     }
 }
 
+/// Nothing would be secret enough, and a log that shows nothing at all helps nobody.
+#[test]
+fn debug_output_of_key_token_and_claims_is_the_name_of_the_type() {
+    let text = token();
+    let parsed = UnverifiedToken::parse(&text).unwrap();
+    let claims = Verifier::new(key(), Policy::default())
+        .verify(&text, at(NOW, 0))
+        .unwrap();
+    assert_eq!(format!("{:?}", key()), "Key(..)");
+    assert_eq!(format!("{parsed:?}"), "UnverifiedToken(..)");
+    assert_eq!(format!("{claims:?}"), "VerifiedClaims(..)");
+}
+
 /// Nothing derived from the secret either: the states of two keys print alike.
 #[test]
 fn debug_output_of_two_keys_is_the_same() {
