@@ -3,7 +3,7 @@
 use resource_server::jwt::{EmptySecret, Error, Key, Policy, Verifier};
 
 use crate::support::{
-    NOW, SECRET, at, base64url, from_base64url, key, signed, verdict, with_payload,
+    NOW, SECRET, at, base64url, from_base64url, key, signed, step, verdict, with_payload,
 };
 
 fn other_key() -> Key {
@@ -33,7 +33,7 @@ fn secret_of_any_bytes_and_length_signs_and_verifies() {
 #[test]
 fn secret_that_differs_in_one_bit_is_another() {
     let token = with_payload("{}");
-    for bit in 0..SECRET.len() * 8 {
+    for bit in (0..SECRET.len() * 8).step_by(step(41)) {
         let mut secret = SECRET.to_vec();
         secret[bit / 8] ^= 1 << (bit % 8);
         let verifier = Verifier::new(Key::new(&secret).unwrap(), Policy::default());
@@ -68,7 +68,7 @@ fn mac_with_any_one_bit_flipped_is_refused() {
     let token = with_payload(r#"{"sub":"alice"}"#);
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
     let mac = from_base64url(signature);
-    for bit in 0..256 {
+    for bit in (0..256).step_by(step(31)) {
         let mut flipped = mac.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         let forged = format!("{signing_input}.{}", base64url(flipped));

@@ -38,7 +38,7 @@ fn is_one_json_object(bytes: &[u8]) -> bool {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 500,
+        cases: if cfg!(miri) { 15 } else { 500 },
         // A failure prints the token: it belongs into a table of these tests, not into a file.
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -49,12 +49,14 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
     fn any_text_without_the_secret_is_refused_before_it_is_read(text in any::<String>()) {
         let error = verdict(&text).expect_err("nobody signed it");
         prop_assert!(rank(error) <= rank(Error::WrongSignature), "{error:?}");
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
     fn any_token_shaped_text_without_the_secret_is_refused_before_it_is_read(
         text in token_shaped()
     ) {
@@ -64,6 +66,7 @@ proptest! {
 
     /// The form as another base64 engine sees it.
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
     fn any_text_parses_only_as_three_canonical_parts(text in token_shaped()) {
         let parts: Vec<&str> = text.split('.').collect();
         let decoded: Vec<_> = parts.iter().map(|part| URL_SAFE_NO_PAD.decode(part)).collect();

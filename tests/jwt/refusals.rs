@@ -424,6 +424,7 @@ fn refused_tokens_break_one_rule_of_a_token_that_is_accepted() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
 fn every_error_is_the_verdict_on_a_refused_token() {
     let refusals = refusals();
     for error in Error::ALL {
@@ -463,6 +464,7 @@ fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
 /// No unauthenticated byte reaches the JSON parser, and nobody without the secret learns what
 /// header or claims would have been told.
 #[test]
+#[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
 fn token_with_a_wrong_mac_is_told_nothing_of_its_content() {
     let mut checked = 0;
     for refusal in refusals() {
@@ -524,6 +526,7 @@ fn token_with_two_faults_in_header_and_claims_is_told_the_headers() {
 /// A time, an issuer and an audience in every combination of right, wrong and absent, under every
 /// policy: the verdict is the first broken rule of a list that is written from the rules alone.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes")]
 fn claims_that_break_several_rules_are_told_the_first() {
     const RIGHT: &str = r#""right""#;
     let mut accepted = 0;

@@ -29,6 +29,7 @@ fn shows(shown: &str, hidden: &[u8]) -> bool {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
 fn debug_output_of_what_is_hidden_would_be_noticed() {
     let bytes = *b"eight of them";
     for shown in [
@@ -43,6 +44,7 @@ fn debug_output_of_what_is_hidden_would_be_noticed() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes")]
 fn debug_output_shows_no_secret_token_signature_or_claim() {
     let text = token();
     let parsed = UnverifiedToken::parse(&text).unwrap();
