@@ -68,7 +68,7 @@ fn entry_has_the_fields_of_the_contract_and_no_other() {
         (
             "HEAD",
             "/resource/secret",
-            bearer(&format!("{}A", &good[..good.len() - 1])),
+            bearer(&format!("{}AAAA", &good[..good.len() - 4])),
             401,
             Some("wrong signature"),
         ),
