@@ -13,8 +13,8 @@ use hyper::http::request::Parts;
 
 use crate::response::Answer;
 
-/// Bytes of lines that may wait for a slow reader, about 1,000 requests; further lines are dropped
-/// and counted.
+/// Bytes of lines that may wait for a slow reader, about 1,000 requests; what would be more is dropped
+/// and counted, but for a line that nothing waits before.
 const MAX_WAITING: usize = 128 * 1024;
 
 /// Characters of a path and of a method that are logged: the site's own are shorter, and tokens end
@@ -27,25 +27,25 @@ pub struct Lines {
     changed: Condvar,
 }
 
-/// Writes text to an output.
-pub type Write = fn(&str) -> io::Result<()>;
+/// Writes text to where lines go.
+pub type Output = fn(&str) -> io::Result<()>;
 
 struct Queue {
-    /// Until the first line, which starts the thread that takes it.
-    write: Option<Write>,
+    /// Until the first line, which starts the thread that has it from then on.
+    output: Option<Output>,
     waiting: String,
     dropped: u64,
     is_writing: bool,
 }
 
 impl Lines {
-    /// Lines that `write` writes, on a thread that begins with the first of them and ends with the
-    /// process. If there can be none, every line is dropped.
+    /// Lines for `output`, on a thread that begins with the first of them and ends with the process.
+    /// While there can be none, every line is dropped.
     #[must_use]
-    pub fn to(write: Write) -> Arc<Self> {
+    pub fn to(output: Output) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue {
-                write: Some(write),
+                output: Some(output),
                 waiting: String::new(),
                 dropped: 0,
                 is_writing: false,
@@ -57,25 +57,27 @@ impl Lines {
     /// Hands over a line, without its end, and never waits for the output.
     pub fn push(self: &Arc<Self>, line: &str) {
         let mut queue = self.queue();
-        if queue.waiting.len() + line.len() >= MAX_WAITING {
+        if queue.waiting.is_empty() {
+            self.changed.notify_all();
+        } else if queue.waiting.len() + line.len() >= MAX_WAITING {
             queue.dropped += 1;
             return;
         }
-        if queue.waiting.is_empty() {
-            self.changed.notify_all();
-        }
         queue.waiting.push_str(line);
         queue.waiting.push('\n');
-        if let Some(write) = queue.write.take() {
+        if let Some(output) = queue.output {
             let lines = Arc::clone(self);
-            // Without a thread what waits stays, and soon nothing more has room.
-            let _ = thread::Builder::new()
+            let writer = thread::Builder::new()
                 .name("log".into())
-                .spawn(move || lines.write_all(write));
+                .spawn(move || lines.write_all(output));
+            match writer {
+                Ok(_) => queue.output = None,
+                Err(_) => queue.waiting.clear(),
+            }
         }
     }
 
-    /// Waits until everything pushed so far is written, but not longer than `timeout`.
+    /// Waits until nothing waits to be written, but not longer than `timeout`.
     pub fn flush(&self, timeout: Duration) {
         let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
         drop(
@@ -86,7 +88,7 @@ impl Lines {
 
     /// Writes what comes, all that waits at a time. Errors are nobody's to hear: a closed output
     /// loses its lines.
-    fn write_all(&self, write: Write) {
+    fn write_all(&self, output: Output) {
         let mut text = String::new();
         loop {
             let mut queue = self.queue();
@@ -105,7 +107,7 @@ impl Lines {
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, r#"{{"dropped_lines":{dropped}}}"#);
             }
-            let _ = write(&text);
+            let _ = output(&text);
             text.clear();
         }
     }

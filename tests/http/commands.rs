@@ -230,6 +230,19 @@ fn token_names_any_subject_exactly() {
     }
 }
 
+/// Longer than what may wait of lines.
+#[test]
+fn token_of_a_long_subject_is_printed_whole() {
+    let subject = "x".repeat(100_000);
+    let output = command(&[("JWT_SECRET", SECRET)])
+        .args(["token", "--sub", &subject])
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(0));
+    let token = String::from_utf8(output.stdout).expect("ASCII");
+    assert_eq!(claims(token.trim_end())["sub"], subject);
+}
+
 #[test]
 fn token_is_accepted_by_a_server_of_the_same_environment() {
     let long = "i".repeat(2000);
