@@ -111,14 +111,17 @@ impl<Seat> Connection<Seat> {
     async fn busy(&self, stream: TcpStream) -> End {
         let mut exchange = self.exchange(stream, Bytes::new(), None);
         loop {
-            let event = poll_fn(|cx| match exchange.poll(cx) {
-                Poll::Ready(Event::Quiet) if self.idle.keep_warm(&self.watch, cx.waker()) => {
-                    Poll::Pending
-                }
-                Poll::Ready(event) => Poll::Ready(event),
-                Poll::Pending => {
+            let event = poll_fn(|cx| {
+                let answered = exchange.requests();
+                let event = exchange.poll(cx);
+                if event.is_pending() || exchange.requests() > answered {
                     self.watch.busy();
-                    Poll::Pending
+                }
+                match event {
+                    Poll::Ready(Event::Quiet) if self.idle.keep_warm(&self.watch, cx.waker()) => {
+                        Poll::Pending
+                    }
+                    event => event,
                 }
             })
             .await;
@@ -126,10 +129,6 @@ impl<Seat> Connection<Seat> {
                 Event::Ended => return exchange.into_open_stream().map_or(End::Closed, End::Last),
                 Event::Overdue => return End::Closed,
                 Event::Quiet | Event::Bloated => {
-                    if event == Event::Bloated {
-                        // Not since an earlier answer.
-                        self.watch.busy();
-                    }
                     let (stream, unread, deadline) = exchange.into_parts();
                     if unread.is_empty() {
                         return End::Quiet(stream);

@@ -26,16 +26,14 @@ use crate::site::Site;
 /// answered by 431. The buffer that holds it grows from 8 KiB as bytes arrive.
 pub const MAX_HEAD_LEN: usize = 16 * 1024;
 
-/// Bytes that can come in one go without hyper's buffer growing beyond [`MAX_HEAD_LEN`]. After more,
-/// it may have room for three times as many, as it grows behind requests that are answered.
-const MAX_LEAN_BURST: usize = 4 * 1024;
-
-/// Bytes read at a time.
-const MAX_READ_LEN: u64 = 4 * 1024;
+/// Bytes read at a time: one less than hyper's buffer begins with, as a read that fills it makes hyper
+/// ask for twice as much.
+const MAX_READ_LEN: u16 = 8 * 1024 - 1;
 
 /// One connection while hyper has it: from the first byte of a request until it goes quiet or ends.
 ///
-/// Costs about 18 KiB of buffers; who waits for a request should rather hold the bare stream.
+/// Costs about 18 KiB of buffers, and twice as much at the most; who waits for a request should
+/// rather hold the bare stream.
 pub struct Exchange<IO: AsyncRead + AsyncWrite + Unpin> {
     hyper: http1::Connection<TokioIo<Metered<IO>>, Dispatcher>,
     meter: Rc<Meter>,
@@ -49,8 +47,9 @@ pub enum Event {
     /// All requests are answered and nothing has come since. The exchange may be polled on, or
     /// taken apart.
     Quiet,
-    /// Many requests are answered, and perhaps a part of a head is here. The exchange should be
-    /// taken apart, to have its buffers back.
+    /// As with [`Quiet`](Self::Quiet), or in the middle of a head; but more than one read holds has
+    /// come since the exchange was quiet, and hyper's buffer may have grown, behind what is answered,
+    /// to three times the longest head. The exchange should be taken apart, to have it back.
     Bloated,
     /// A head is not here, or an answer not taken, after the time that one step may take.
     Overdue,
@@ -128,6 +127,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
         }
     }
 
+    /// The requests that it has answered.
+    pub fn requests(&self) -> u64 {
+        self.meter.requests.get()
+    }
+
     /// Takes an exchange apart that is quiet or bloated: the stream, what was read from it that is
     /// no whole head, and when that is late, if it is part of a head for sure.
     pub fn into_parts(mut self) -> (IO, Bytes, Option<Instant>) {
@@ -191,7 +195,7 @@ impl Meter {
     }
 
     fn is_bloated(&self) -> bool {
-        self.burst.get() > MAX_LEAN_BURST
+        self.burst.get() > usize::from(MAX_READ_LEN)
     }
 
     /// What the client lets us wait for, given that hyper cannot go on.
@@ -227,7 +231,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
         }
         let before = buffer.filled().len();
         if self.unread.is_empty() {
-            let mut limited = (&mut self.io).take(MAX_READ_LEN);
+            let mut limited = (&mut self.io).take(MAX_READ_LEN.into());
             let read = Pin::new(&mut limited).poll_read(cx, buffer);
             self.meter.is_read_blocked.set(read.is_pending());
             ready!(read)?;
@@ -254,7 +258,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         if self.meter.is_write_blocked.replace(written.is_pending()) && written.is_ready() {
-            // Reading goes on.
+            // Reading goes on, in a turn of its own.
+            self.meter.is_read_blocked.set(false);
             cx.waker().wake_by_ref();
         }
         self.meter.has_unanswered.set(false);

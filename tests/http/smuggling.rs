@@ -176,6 +176,23 @@ fn content_of_a_get_is_no_request() {
 }
 
 #[test]
+fn content_that_comes_with_its_head_is_skipped_and_the_connection_kept() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for len in [1, 1000, 4500, 7500] {
+        client.send(format!(
+            "POST /resource HTTP/1.1\r\nHost: test\r\nContent-Length: {len}\r\n\r\n{}",
+            "x".repeat(len)
+        ));
+        let answer = client.response();
+        assert_eq!(answer.status, 405);
+        assert_eq!(answer.field("connection"), None, "{len} bytes");
+    }
+    client.request("GET", "/resource", &[]);
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
 fn content_that_waits_for_an_invitation_is_no_request() {
     let server = Server::start();
     let len = SMUGGLED.len();
