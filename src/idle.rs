@@ -27,7 +27,7 @@ pub(crate) struct Watch {
     quiet_since: Cell<Option<Instant>>,
     is_warm: Cell<bool>,
     is_lingering: Cell<bool>,
-    /// The client has sent something.
+    /// The client has sent a request, or a part of one.
     has_spoken: Cell<bool>,
     notice: Cell<Option<Notice>>,
     waker: RefCell<Option<Waker>>,
@@ -46,6 +46,7 @@ impl Watch {
     /// The connection is in the middle of a request: whatever it was asked as a quiet one no longer
     /// holds.
     pub(crate) fn busy(&self) {
+        self.has_spoken.set(true);
         self.quiet_since.set(None);
         self.notice.set(None);
     }
@@ -141,7 +142,6 @@ impl Idle {
             self.parked.borrow_mut().remove(&(since, watch.id));
         }
         watch.notice.set(None);
-        watch.has_spoken.set(true);
     }
 
     /// Whether a connection that has just gone quiet may keep its buffers.
@@ -174,12 +174,12 @@ impl Idle {
 
     /// Since when the connection is quiet that has been so longest, of those that can make room.
     pub(crate) fn longest(&self) -> Option<Instant> {
-        self.longest_quiet(Instant::now()).map(|(since, _)| since)
+        self.longest_at_rest(Instant::now()).map(|(since, _)| since)
     }
 
     /// Asks that one to close.
     pub(crate) fn close_longest(&self) {
-        if let Some((_, watch)) = self.longest_quiet(Instant::now()) {
+        if let Some((_, watch)) = self.longest_at_rest(Instant::now()) {
             self.close(&watch);
         }
     }
@@ -203,24 +203,31 @@ impl Idle {
     /// Asks those to close that are quiet for `timeout`, and those for their buffers that keep them
     /// for nothing.
     pub(crate) fn sweep(&self, now: Instant, timeout: Duration) {
-        while let Some((_, watch)) = self
-            .longest_quiet(now)
-            .filter(|(since, _)| now.duration_since(*since) >= timeout)
-        {
+        let quiet_for = |since| now.duration_since(since);
+        let parked = self.parked.borrow();
+        let overdue: Vec<_> = parked
+            .iter()
+            .take_while(|((since, _), _)| quiet_for(*since) >= timeout)
+            .map(|(_, watch)| Rc::clone(watch))
+            // Who lingers has a time limit of its own.
+            .filter(|watch| !watch.is_lingering.get())
+            .collect();
+        drop(parked);
+        for watch in overdue {
             self.close(&watch);
         }
         for watch in &*self.warm.borrow() {
-            if watch.notice.get().is_none()
-                && watch
-                    .quiet_since()
-                    .is_some_and(|since| now.duration_since(since) >= WARM_TIMEOUT)
-            {
-                watch.tell(Notice::Park);
+            match watch.quiet_since().map(quiet_for) {
+                Some(quiet) if quiet >= timeout => watch.tell(Notice::Close),
+                Some(quiet) if quiet >= WARM_TIMEOUT && watch.notice.get().is_none() => {
+                    watch.tell(Notice::Park);
+                }
+                _ => {}
             }
         }
     }
 
-    fn longest_quiet(&self, now: Instant) -> Option<(Instant, Rc<Watch>)> {
+    fn longest_at_rest(&self, now: Instant) -> Option<(Instant, Rc<Watch>)> {
         let parked = self.parked.borrow();
         let parked = parked.iter().map(|(&(since, _), watch)| (since, watch));
         let warm = self.warm.borrow();

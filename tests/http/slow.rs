@@ -285,6 +285,21 @@ fn client_that_reads_slowly_but_steadily_is_served_wholly() {
     });
 }
 
+/// The answer is written at once; who is still sending is not idle.
+#[test]
+fn content_that_comes_steadily_is_read_past_the_idle_timeout() {
+    let server = Server::with(&[("API_IDLE_TIMEOUT", "1"), ("API_HEADER_TIMEOUT", "10")]);
+    let mut client = server.connect();
+    client.request("POST", "/resource", &["Content-Length: 1000000"]);
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        // Fails if the server has closed.
+        client.send([b'x'; 1000]);
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(client.response().status, 405);
+}
+
 #[test]
 fn client_that_closes_its_side_gets_all_its_answers() {
     for server in servers(&[]) {
