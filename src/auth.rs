@@ -158,6 +158,7 @@ fn bearer_token(fields: &HeaderMap) -> Result<&str, Challenge> {
     if values.next().is_some() {
         return Err(Challenge::TwoFields);
     }
+    // What `to_str` does, many bytes at a time.
     let value = str::from_utf8(value.as_bytes())
         .ok()
         .filter(|value| value.is_ascii())
@@ -174,25 +175,25 @@ fn bearer_token(fields: &HeaderMap) -> Result<&str, Challenge> {
 /// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
 fn is_b64token(word: &str) -> bool {
     const CHARACTERS: [bool; 256] =
-        table(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/");
+        set_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/");
     let text = word.trim_end_matches('=');
     let is_in = |byte| CHARACTERS.get(usize::from(byte)) == Some(&true);
     !text.is_empty() && text.bytes().all(is_in)
 }
 
-/// A table of the bytes that are in `members`: bad tokens are long, and comparing each byte with
+/// The set of these bytes, as a table: bad tokens are long, and comparing each byte with
 /// every range costs twice as much.
 #[expect(
     clippy::as_conversions,
     clippy::indexing_slicing,
     reason = "at compile time, where neither can go wrong unseen"
 )]
-const fn table(members: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
+const fn set_of(members: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
     let mut at = 0;
     while at < members.len() {
-        table[members[at] as usize] = true;
+        set[members[at] as usize] = true;
         at += 1;
     }
-    table
+    set
 }

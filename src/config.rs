@@ -27,7 +27,7 @@ const DEFAULT_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Threads, at the most.
 const MAX_WORKERS: usize = 256;
 
-/// Connections served at once: about 40 MiB at the worst.
+/// Connections served at once: about 39 MiB at the worst.
 const DEFAULT_MAX_CONNECTIONS: u32 = 1024;
 
 /// Connections served at once, at the most.

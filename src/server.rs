@@ -168,7 +168,7 @@ impl Server {
         }
 
         let deadline = Instant::now() + self.limits.drain_timeout;
-        self.site.closing.every();
+        self.site.closing.close_all();
         let _never = timeout(GRACE, self.run(&listener)).await;
         drop(listener);
         let _late = timeout_at(deadline, self.drain()).await;
@@ -232,7 +232,7 @@ impl Server {
                 break permit;
             }
         };
-        self.site.closing.next(false);
+        self.site.closing.close_next(false);
         let worker = self
             .workers
             .iter()
@@ -260,7 +260,7 @@ impl Server {
                 longest = Some((since, worker));
             }
         }
-        self.site.closing.next(longest.is_none());
+        self.site.closing.close_next(longest.is_none());
         longest.is_some_and(|(_, worker)| worker.commands.send(Command::CloseLongestIdle).is_ok())
     }
 

@@ -28,7 +28,8 @@ pub struct Site {
     pub closing: Closing,
 }
 
-/// Which answers close their connections, so that nobody sends a request that is not answered.
+/// Which answers say `Connection: close`, and are the last on their connections: what the client
+/// sends after them is not answered, and it knows.
 #[derive(Debug, Default)]
 pub struct Closing {
     every: AtomicBool,
@@ -36,17 +37,17 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Every answer from now on: the server is about to end.
-    pub fn every(&self) {
+    /// Every answer does from now on: the server is about to end.
+    pub fn close_all(&self) {
         self.every.store(true, Ordering::Relaxed);
     }
 
-    /// The next answer, if `wanted`: another connection waits for room.
-    pub(crate) fn next(&self, wanted: bool) {
-        self.next.store(wanted, Ordering::Relaxed);
+    /// The next answer to anybody does, if `is_wanted`: another connection waits for room.
+    pub(crate) fn close_next(&self, is_wanted: bool) {
+        self.next.store(is_wanted, Ordering::Relaxed);
     }
 
-    fn this(&self) -> bool {
+    fn closes_this(&self) -> bool {
         let is_next =
             || self.next.load(Ordering::Relaxed) && self.next.swap(false, Ordering::Relaxed);
         self.every.load(Ordering::Relaxed) || is_next()
@@ -58,7 +59,7 @@ impl Site {
     pub(crate) fn answer(&self, head: &Parts, peer: SocketAddr) -> Answer {
         let started = self.access_log.as_ref().map(|log| (log, Instant::now()));
         let mut answer = dispatch(head, &self.verifier);
-        answer.close |= self.closing.this();
+        answer.close |= self.closing.closes_this();
         if let Some((log, started)) = started {
             log.push(&log::access_line(head, peer, &answer, started.elapsed()));
         }

@@ -265,7 +265,7 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
         })
     };
     let draining = site();
-    draining.closing.every();
+    draining.closing.close_all();
     Secrets {
         token: key.sign(r#"{"sub":"alice"}"#),
         open: site(),

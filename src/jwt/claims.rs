@@ -61,7 +61,7 @@ impl VerifiedClaims {
     /// `None` if it is absent or anything else, which no check refuses.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
-        json::member(&self.json, "sub", json::Text)?
+        json::member(&self.json, "sub", json::StringOrInteger)?
     }
 }
 

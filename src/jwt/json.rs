@@ -44,7 +44,7 @@ where
 }
 
 fn read<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Option<V::Value> {
-    // Whatever else it is, serde_json would put it into its error, escaped.
+    // Of anything else serde_json would compose an error, with a whole string escaped in it.
     text.trim_start_matches([' ', '\t', '\n', '\r'])
         .strip_prefix('{')?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -201,9 +201,9 @@ impl<'de> Visitor<'de> for Expecting<'_> {
 
 /// Reads a string as it is and an integer of 64 bits in decimal; `None` is any other value.
 #[derive(Clone, Copy)]
-pub(super) struct Text;
+pub(super) struct StringOrInteger;
 
-impl<'de> DeserializeSeed<'de> for Text {
+impl<'de> DeserializeSeed<'de> for StringOrInteger {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -211,7 +211,7 @@ impl<'de> DeserializeSeed<'de> for Text {
     }
 }
 
-impl<'de> Visitor<'de> for Text {
+impl<'de> Visitor<'de> for StringOrInteger {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -591,6 +591,14 @@ fn claim_that_is_given_twice_is_told_as_it_was_judged() {
 }
 
 #[test]
+fn subject_that_is_given_twice_is_the_last_whatever_the_first_is() {
+    for first in ["null", "true", "1.5", r#"["eve"]"#, r#"{"name":"eve"}"#] {
+        let claims = claims(&format!(r#"{{"sub":{first},"sub":"alice"}}"#));
+        assert_eq!(claims.subject().as_deref(), Some("alice"), "{first}");
+    }
+}
+
+#[test]
 fn claim_that_no_value_holds_is_not_told_and_hides_no_other() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for odd in ["1e400".to_owned(), r#""\ud800""#.to_owned(), nested(127)] {
