@@ -49,8 +49,14 @@ pub fn check(bytes: &[u8]) -> Vec<u16> {
         parks: false,
         ..client
     };
-    for (cut, whole) in answers.iter().zip(whole.exchange()) {
-        assert_eq!((cut.status, &cut.content), (whole.status, &whole.content));
+    // Of a head that is malformed and too long either is told: once a part of it was seen, hyper looks
+    // again only at its end.
+    let status = |answer: &Answer| match answer.status {
+        431 => 400,
+        status => status,
+    };
+    for (cut, whole) in answers.iter().zip(&whole.exchange()) {
+        assert_eq!((status(cut), &cut.content), (status(whole), &whole.content));
     }
     answers.into_iter().map(|answer| answer.status).collect()
 }
