@@ -18,7 +18,7 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a connection whose requests were answered has to be quiet before it makes room for another:
 /// who asks again and again is not idle, and the next request may be on its way.
-const REST: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(10);
 
 /// What a worker knows of one connection.
 #[derive(Default)]

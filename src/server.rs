@@ -208,6 +208,7 @@ impl Server {
                     let pause = if self.make_room().await {
                         CLOSING_INTERVAL
                     } else {
+                        self.site.closing.close_next(true);
                         ROOM_INTERVAL
                     };
                     sleep(pause).await;
@@ -218,6 +219,7 @@ impl Server {
 
     /// Hands the connection in hand to the worker that has the fewest, when there is room for it.
     async fn seat(&mut self) {
+        let mut nobody_rests = false;
         let permit = loop {
             if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
                 break permit;
@@ -225,6 +227,9 @@ impl Server {
             let patience = if self.make_room().await {
                 CLOSING_TIMEOUT
             } else {
+                // Whoever was only quiet for a moment rests by the second time.
+                self.site.closing.close_next(nobody_rests);
+                nobody_rests = true;
                 ROOM_INTERVAL
             };
             let permit = timeout(patience, Arc::clone(&self.seats).acquire_owned()).await;
@@ -247,8 +252,7 @@ impl Server {
         }
     }
 
-    /// Asks the connection to close that has been idle longest; whether there is one. If there is
-    /// none, whoever is answered next makes room.
+    /// Asks the connection to close that has been idle longest; whether there is one.
     async fn make_room(&self) -> bool {
         let mut longest: Option<(Instant, &Worker)> = None;
         for worker in &self.workers {
@@ -260,7 +264,6 @@ impl Server {
                 longest = Some((since, worker));
             }
         }
-        self.site.closing.close_next(longest.is_none());
         longest.is_some_and(|(_, worker)| worker.commands.send(Command::CloseLongestIdle).is_ok())
     }
 
