@@ -229,7 +229,7 @@ impl Idle {
 
     fn longest_at_rest(&self, now: Instant) -> Option<(Instant, Rc<Watch>)> {
         let parked = self.parked.borrow();
-        let parked = parked.iter().map(|(&(since, _), watch)| (since, watch));
+        let mut parked = parked.iter().map(|(&(since, _), watch)| (since, watch));
         let warm = self.warm.borrow();
         let warm = warm
             .iter()
@@ -237,7 +237,7 @@ impl Idle {
         let may_make_room =
             |&(since, watch): &(Instant, &Rc<Watch>)| watch.may_make_room(since, now);
         // In the order of their times: the first is the one.
-        let parked = parked.into_iter().find(may_make_room);
+        let parked = parked.find(may_make_room);
         let warm = warm.filter(may_make_room).min_by_key(|&(since, _)| since);
         let longest = parked
             .into_iter()
