@@ -232,6 +232,7 @@ impl Tokens {
             audience: text("JWT_AUDIENCE")?,
             leeway: number("JWT_LEEWAY", 0..=MAX_LEEWAY)?.unwrap_or_default(),
             require_exp: choice("JWT_REQUIRE_EXP", [("false", false), ("true", true)])?,
+            ..Policy::default()
         };
         Ok(Self {
             current,

@@ -41,7 +41,7 @@ pub use key::{EmptySecret, Key};
 pub use token::{MAX_TOKEN_LEN, UnverifiedToken};
 
 /// What a claims set is held against. The default asks for nothing that RFC 7519 does not ask for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// The `iss` that a token must have, byte for byte; with `None` it is ignored.
     pub issuer: Option<String>,
@@ -53,6 +53,23 @@ pub struct Policy {
     pub leeway: u16,
     /// Whether a token without `exp` is refused.
     pub require_exp: bool,
+    /// The claim that names the user, a top-level name taken literally: `sub` by default.
+    pub user_claim: String,
+    /// The claim that lists the granted scopes, a top-level name taken literally: `scope` by default.
+    pub scope_claim: String,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            audience: None,
+            leeway: 0,
+            require_exp: false,
+            user_claim: "sub".into(),
+            scope_claim: "scope".into(),
+        }
+    }
 }
 
 /// Decides whether a token may pass: the keys and the policy.

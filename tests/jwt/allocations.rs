@@ -125,6 +125,7 @@ fn accepted_token_without_escapes_or_nested_values_allocates_once() {
         audience: Some("https://api.example".into()),
         leeway: 60,
         require_exp: true,
+        ..Policy::default()
     };
     let strict = Verifier::new(key(), policy).with_previous(key());
     let claims = r#"{"iss":"https://issuer.example","aud":"https://api.example","sub":"alice",

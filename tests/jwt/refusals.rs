@@ -555,6 +555,7 @@ fn claims_that_break_several_rules_are_told_the_first() {
                                 audience: configured(2),
                                 leeway: (mask & 4) / 4,
                                 require_exp: mask & 8 != 0,
+                                ..Policy::default()
                             };
                             let leeway = i64::from(policy.leeway);
                             let mut broken = Vec::new();

@@ -37,6 +37,7 @@ fn verdict(vector: &Value, secret: &str) -> Result<(), Error> {
         audience: vector["audience"].as_str().map(str::to_owned),
         leeway: vector["leeway"].as_u64().unwrap_or(0).try_into().unwrap(),
         require_exp: vector["require_exp"].as_bool().unwrap_or(false),
+        ..Policy::default()
     };
     let now = at(vector["now"].as_i64().unwrap(), 0);
     let token = vector["token"].as_str().unwrap();
