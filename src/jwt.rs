@@ -22,7 +22,7 @@
 //! assert_eq!(claims.subject().as_deref(), Some("alice"));
 //!
 //! let forged = format!("{token}A");
-//! assert_eq!(verifier.verify(&forged, SystemTime::now().into()).unwrap_err(), Error::NotThreeParts);
+//! assert_eq!(verifier.verify(&forged, SystemTime::now().into()).unwrap_err(), Error::NotHs256Signature);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![doc = include_str!("jwt/review.md")]
@@ -35,12 +35,13 @@ mod json;
 mod key;
 mod token;
 
-pub use claims::{NumericDate, VerifiedClaims};
+pub use claims::{NoUser, NumericDate, VerifiedClaims};
 pub use error::Error;
 pub use key::{EmptySecret, Key};
+use token::fault;
 pub use token::{MAX_TOKEN_LEN, UnverifiedToken};
 
-/// What a claims set is held against. The default asks for nothing that RFC 7519 does not ask for.
+/// What a claims set is checked against. The default asks for nothing that RFC 7519 does not ask for.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The `iss` that a token must have, byte for byte; with `None` it is ignored.
@@ -109,24 +110,31 @@ impl Verifier {
     /// # Errors
     ///
     /// The first rule that the token breaks, in the order of [`Error`]'s variants; but a token with
-    /// a wrong MAC is told so even if its header or payload is no base64url. At the very second of
-    /// `exp` a token is expired; at the very second of `nbf` it is valid.
+    /// a wrong MAC is told so even if its header or payload is not base64url, save for padding. At
+    /// the very second of `exp` a token is expired; at the very second of `nbf` it is valid. An `exp`
+    /// of 253402300800 is allowed, and any above it is rejected.
     pub fn verify(&self, token: &str, now: NumericDate) -> Result<VerifiedClaims, Error> {
-        let token = UnverifiedToken::split(token)?;
+        let text = token;
+        let token = UnverifiedToken::split(text)?;
         if !self.current.verify(&token)
             && !self.previous.as_ref().is_some_and(|key| key.verify(&token))
         {
-            return Err(Error::WrongSignature);
+            // Padding that was added after signing is a cause that can be seen.
+            return Err(if text.contains('=') {
+                Error::Padding
+            } else {
+                Error::WrongSignature
+            });
         }
 
         // Both are decoded before either is read: base64url is longer than what it encodes.
         let mut buffer = Vec::with_capacity(token.signing_input().len());
         let is_common = header::COMMON.contains(&token.header());
         if !is_common {
-            base64url::decode_onto(token.header(), &mut buffer).ok_or(Error::NotBase64url)?;
+            base64url::decode_onto(token.header(), &mut buffer).ok_or_else(|| fault(text))?;
         }
         let header_len = buffer.len();
-        base64url::decode_onto(token.payload(), &mut buffer).ok_or(Error::NotBase64url)?;
+        base64url::decode_onto(token.payload(), &mut buffer).ok_or_else(|| fault(text))?;
 
         let header = buffer.drain(..header_len);
         if !is_common {

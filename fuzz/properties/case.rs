@@ -1,7 +1,7 @@
 //! The input of the targets that sign: three paragraphs, `\n\n` between them.
 //!
 //! ```text
-//! now=1700000000 leeway=60 require_exp iss=issuer aud=api key=previous
+//! now=1700000000 leeway=60 require_exp iss=issuer aud=api user=sub scope=scope key=previous
 //!
 //! {"alg":"HS256"}
 //!
@@ -57,6 +57,8 @@ impl<'a> Case<'a> {
                 ("require_exp", _) => case.policy.require_exp = true,
                 ("iss", issuer) => case.policy.issuer = Some(issuer.into()),
                 ("aud", audience) => case.policy.audience = Some(audience.into()),
+                ("user", name) => case.policy.user_claim = name.into(),
+                ("scope", name) => case.policy.scope_claim = name.into(),
                 ("key", "previous") => case.signer = Signer::Previous,
                 ("key", "unknown") => case.signer = Signer::Unknown,
                 _ => {}

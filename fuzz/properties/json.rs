@@ -26,6 +26,12 @@ pub fn array(text: &str) -> Option<Vec<Value<'_>>> {
     sequence(text, [b'[', b']'], Reader::value)
 }
 
+/// A text that is one value.
+pub fn one(text: &str) -> Value<'_> {
+    let value = Reader { text, at: 0 }.value();
+    value.expect("it has been read as a value before")
+}
+
 /// A text that is one string: the UTF-16 code units it stands for (§7), lone surrogates too.
 pub fn string(text: &str) -> Option<Vec<u16>> {
     let mut reader = Reader { text, at: 0 };

@@ -23,15 +23,31 @@ pub fn check(bytes: &[u8]) -> Result<(), Error> {
             assert!(!token.header().is_empty() && !token.payload().is_empty());
         }
         Err(Error::TooLong) => assert!(text.len() > MAX_TOKEN_LEN),
-        // Only a last part of 43 characters can be 32 bytes.
-        Err(Error::NotThreeParts) => assert!(parts.len() != 3 || parts[2].len() != 43),
-        Err(Error::EmptyPart) => assert!(parts[0].is_empty() || parts[1].is_empty()),
-        // A dot where the signature should be is no base64url either.
-        Err(Error::NotBase64url) => {
-            let has_three = parts.len() == 3;
-            assert!(!has_three || !parts.iter().all(|part| base64url::is_canonical(part)));
+        Err(Error::NotAJwt) => assert!(!text.contains('.')),
+        Err(Error::Encrypted) => assert_eq!(parts.len(), 5),
+        Err(Error::NotThreeParts) => assert!(![1, 3, 5].contains(&parts.len())),
+        Err(error) => {
+            let [header, payload, signature] = parts[..] else {
+                panic!("{} parts: {error}", parts.len());
+            };
+            let is_empty = header.is_empty() || payload.is_empty();
+            let decoded = base64url::decode(signature);
+            match error {
+                Error::EmptyPart => assert!(is_empty),
+                _ if is_empty => panic!("empty part: {error}"),
+                Error::Padding => assert!(text.contains('=')),
+                _ if text.contains('=') => panic!("padding: {error}"),
+                // Of one length alone, 43 characters, there are 32 bytes.
+                Error::NotHs256Signature => assert!(decoded.is_some() && signature.len() != 43),
+                _ if decoded.is_some_and(|_| signature.len() != 43) => {
+                    panic!("no 32 bytes of signature: {error}")
+                }
+                Error::NotBase64url => {
+                    assert!(!parts.iter().all(|part| base64url::is_canonical(part)));
+                }
+                error => panic!("parsing says: {error}"),
+            }
         }
-        Err(error) => panic!("parsing says: {error}"),
     }
     parsed.map(drop)
 }

@@ -1,38 +1,31 @@
 //! What RFC 7515, 7519 and 8725 say of a token and its claims, in their order and their words, as
 //! far as words decide; and where this verifier may differ from them.
 
-use resource_server::jwt::{Error, MAX_TOKEN_LEN};
+use std::collections::BTreeSet;
+
+use resource_server::jwt::{Error, MAX_TOKEN_LEN, NoUser};
 
 use super::case::{Case, Signer};
 use super::json::{self, Members, Value};
 
-/// The members of header and claims set that some rule reads.
-const PARAMETERS: [&str; 3] = ["alg", "crit", "b64"];
-const CLAIMS: [&str; 5] = ["exp", "nbf", "iat", "iss", "aud"];
+/// 10000-01-01T00:00:00Z
+const YEAR_10000: f64 = 253_402_300_800.0;
 
 /// Whether `verdict` is right.
 pub fn allows(case: &Case<'_>, token: &str, verdict: Result<(), Error>) -> bool {
-    // A fraction or an exponent may be read a little off, each by itself.
-    let offsets = [0.0, -1.0, 1.0];
-    let pairs = offsets.map(|exp| offsets.map(|nbf| [exp, nbf]));
-    if pairs
-        .iter()
-        .flatten()
-        .any(|offsets| expected(case, token, *offsets) == verdict)
-    {
+    if expected(case, token) == verdict {
         return true;
     }
-    // What Rust's types cannot hold is refused as malformed where it must be read: that is stricter
-    // than the RFCs, which call such a text unpredictable (RFC 8259 §6, §8.2, §9), and never
-    // laxer.
+    // A name that is not Unicode is refused as malformed: that is stricter than the RFCs, which call
+    // such a text unpredictable (RFC 8259 §8.2), and never laxer.
     match verdict {
-        Err(Error::MalformedHeader) => is_beyond_types(case.header, &PARAMETERS),
-        Err(Error::MalformedClaims) => is_beyond_types(case.payload, &CLAIMS),
+        Err(Error::MalformedHeader) => has_half_a_name(case.header),
+        Err(Error::MalformedClaims) => has_half_a_name(case.payload),
         _ => false,
     }
 }
 
-fn expected(case: &Case<'_>, token: &str, offsets: [f64; 2]) -> Result<(), Error> {
+fn expected(case: &Case<'_>, token: &str) -> Result<(), Error> {
     if token.len() > MAX_TOKEN_LEN {
         return Err(Error::TooLong);
     }
@@ -52,12 +45,22 @@ fn expected(case: &Case<'_>, token: &str, offsets: [f64; 2]) -> Result<(), Error
     }
 
     let claims = object(case.payload).ok_or(Error::MalformedClaims)?;
-    let exp = numeric_date(last(&claims, "exp"), offsets[0])?;
-    let nbf = numeric_date(last(&claims, "nbf"), offsets[1])?;
-    numeric_date(last(&claims, "iat"), 0.0)?;
+    let time = |name, error| match last(&claims, name) {
+        None => Ok(None),
+        Some(value) => match json::number(value.text) {
+            Some(seconds) if seconds.is_finite() => Ok(Some(seconds)),
+            _ => Err(error),
+        },
+    };
+    let exp = time("exp", Error::MalformedExpiration)?;
+    let nbf = time("nbf", Error::MalformedNotBefore)?;
+    time("iat", Error::MalformedIssuedAt)?;
     let (now, leeway) = (case.seconds(), f64::from(case.policy.leeway));
     if exp.is_none() && case.policy.require_exp {
         return Err(Error::MissingExpiration);
+    }
+    if exp.is_some_and(|exp| exp > YEAR_10000) {
+        return Err(Error::ExpirationTooLate);
     }
     // RFC 7519 §4.1.4: "on or after which the JWT MUST NOT be accepted".
     if exp.is_some_and(|exp| now >= exp + leeway) {
@@ -67,30 +70,72 @@ fn expected(case: &Case<'_>, token: &str, offsets: [f64; 2]) -> Result<(), Error
     if nbf.is_some_and(|nbf| now < nbf - leeway) {
         return Err(Error::NotYetValid);
     }
-    if let Some(issuer) = &case.policy.issuer
-        && last(&claims, "iss").is_none_or(|iss| !is_string(iss, issuer))
-    {
-        return Err(Error::WrongIssuer);
+    if let Some(issuer) = &case.policy.issuer {
+        match last(&claims, "iss") {
+            None => return Err(Error::MissingIssuer),
+            Some(iss) if !is_string(iss, issuer) => return Err(Error::WrongIssuer),
+            Some(_) => {}
+        }
     }
-    match (&case.policy.audience, last(&claims, "aud")) {
-        (None, None) => Ok(()),
-        (None, Some(_)) => Err(Error::UnexpectedAudience),
-        (Some(audience), Some(aud)) if is_or_contains(aud, audience) => Ok(()),
-        (Some(_), _) => Err(Error::WrongAudience),
+    // §4.1.3: an array of strings, or one string.
+    let audience = case.policy.audience.as_deref();
+    let Some(aud) = last(&claims, "aud").filter(|aud| aud.text != "null") else {
+        return audience.map_or(Ok(()), |_| Err(Error::MissingAudience));
+    };
+    let elements = match json::array(aud.text) {
+        Some(elements) => elements,
+        None => vec![json::one(aud.text)],
+    };
+    if elements.is_empty() {
+        return Err(Error::EmptyAudience);
+    }
+    if elements
+        .iter()
+        .any(|element| json::string(element.text).is_none())
+    {
+        return Err(Error::MalformedAudience);
+    }
+    match audience {
+        None => Err(Error::UnexpectedAudience),
+        Some(us) if elements.iter().any(|element| is_string(element, us)) => Ok(()),
+        Some(_) => Err(Error::WrongAudience),
     }
 }
 
-/// The text of a subject that this verifier understands: a string, or an integer of 64 bits.
-/// `None` where there is another or none, or half a surrogate pair.
-pub fn subject(payload: &[u8]) -> Option<String> {
-    let claims = object(payload)?;
-    let sub = last(&claims, "sub")?;
-    let is_integer =
-        sub.text != "-0" && (sub.text.parse::<i64>().is_ok() || sub.text.parse::<u64>().is_ok());
-    match json::string(sub.text) {
-        Some(units) => String::from_utf16(&units).ok(),
-        None => is_integer.then(|| sub.text.into()),
+/// The user that a claim names: a string, or an integer of 64 bits. `Err` where there is another or
+/// none, or half a surrogate pair.
+pub fn user(payload: &[u8], name: &str) -> Result<String, NoUser> {
+    let claims = object(payload).unwrap_or_default();
+    let value = last(&claims, name).ok_or(NoUser::Absent)?;
+    if let Some(units) = json::string(value.text) {
+        return String::from_utf16(&units).map_err(|_| NoUser::Unusable);
     }
+    let is_integer = json::number(value.text).is_some() && !value.text.contains(['.', 'e', 'E']);
+    let integer = value.text.parse::<i128>().ok().filter(|_| is_integer);
+    let range = i128::from(i64::MIN)..=i128::from(u64::MAX);
+    let integer = integer.filter(|integer| range.contains(integer));
+    integer.map_or(Err(NoUser::Unusable), |integer| Ok(integer.to_string()))
+}
+
+/// The scopes that a claim grants.
+pub fn scopes(payload: &[u8], name: &str) -> BTreeSet<String> {
+    let claims = object(payload).unwrap_or_default();
+    let Some(value) = last(&claims, name) else {
+        return BTreeSet::new();
+    };
+    let text = |text: &str| json::string(text).map(|units| String::from_utf16(&units));
+    let scopes: Vec<String> = match (text(value.text), json::array(value.text)) {
+        (Some(Ok(text)), _) => text.split(' ').map(str::to_owned).collect(),
+        (None, Some(elements)) => {
+            let texts: Option<Vec<_>> = elements.iter().map(|element| text(element.text)).collect();
+            texts.unwrap_or_default().into_iter().flatten().collect()
+        }
+        _ => Vec::new(),
+    };
+    scopes
+        .into_iter()
+        .filter(|scope| !scope.is_empty())
+        .collect()
 }
 
 pub fn object(bytes: &[u8]) -> Option<Members<'_>> {
@@ -111,48 +156,10 @@ fn is_string(value: &Value<'_>, text: &str) -> bool {
     json::string(value.text).is_some_and(|units| is_text(&units, text))
 }
 
-/// §4.1.3: a string, or an array of strings.
-fn is_or_contains(value: &Value<'_>, text: &str) -> bool {
-    let elements = json::array(value.text).unwrap_or_default();
-    is_string(value, text)
-        || elements.iter().any(|element| is_string(element, text))
-            && elements
-                .iter()
-                .all(|element| json::string(element.text).is_some())
-}
-
-/// §2. `offset` is -1 to 1 times the error of a number that is not a plain integer: `serde_json`
-/// multiplies its digits by a power of ten, which rounds up to three times.
-fn numeric_date(value: Option<&Value<'_>>, offset: f64) -> Result<Option<f64>, Error> {
-    let Some(value) = value else { return Ok(None) };
-    let seconds = json::number(value.text).filter(|seconds| seconds.is_finite());
-    let seconds = seconds.ok_or(Error::MalformedTime)?;
-    let digits = value.text.trim_start_matches('-');
-    let is_exact = digits.len() <= 15 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let error = seconds.abs() * (f64::EPSILON * 4.0) + f64::MIN_POSITIVE;
-    Ok(Some(if is_exact {
-        seconds
-    } else {
-        seconds + offset * error
-    }))
-}
-
-/// Whether an object has a name, or in one of the members that are read a string, that is no
-/// Unicode; or in such a member a number that `f64` cannot hold, or more levels than serde_json
-/// follows.
-pub fn is_beyond_types(object_text: &[u8], read: &[&str]) -> bool {
-    let Some(members) = object(object_text) else {
-        return false;
-    };
-    let is_half = |units: Vec<u16>| String::from_utf16(&units).is_err();
-    members.into_iter().any(|(name, value)| {
-        let is_read = read.iter().any(|other| is_text(&name, other));
-        is_half(name)
-            || is_read
-                && (value.depth > 120
-                    || value.leaves.iter().any(|leaf| {
-                        json::string(leaf).is_some_and(is_half)
-                            || json::number(leaf).is_some_and(|number| number.abs() > 1e308)
-                    }))
-    })
+/// Whether an object has a name with half a surrogate pair, which is not Unicode.
+pub fn has_half_a_name(text: &[u8]) -> bool {
+    let members = object(text).unwrap_or_default();
+    members
+        .iter()
+        .any(|(name, _)| String::from_utf16(name).is_err())
 }

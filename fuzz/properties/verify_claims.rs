@@ -6,7 +6,7 @@ use resource_server::jwt::{Error, VerifiedClaims};
 use serde_json::Value;
 
 use super::case::{Case, Signer};
-use super::rfc;
+use super::{json, rfc};
 
 pub fn check(bytes: &[u8]) -> Result<(), Error> {
     let case = Case::read(bytes);
@@ -23,11 +23,29 @@ pub fn check(bytes: &[u8]) -> Result<(), Error> {
     if let Ok(claims) = &verdict {
         keeps_the_rules_that_matter(&case, claims);
         assert_eq!(claims.json().as_bytes(), case.payload);
-        assert_eq!(claims.subject(), rfc::subject(case.payload));
+        assert_eq!(claims.subject(), rfc::user(case.payload, "sub").ok());
+        tells_user_and_scopes(&case, claims);
     }
     let verdict = verdict.map(drop);
     assert!(rfc::allows(&case, &token, verdict), "{verdict:?}");
     verdict
+}
+
+/// The user, and of each text in the claims set, and each word of it, whether it is a granted scope.
+fn tells_user_and_scopes(case: &Case<'_>, claims: &VerifiedClaims) {
+    let user = rfc::user(case.payload, &case.policy.user_claim);
+    assert_eq!(claims.user().map(String::from), user);
+    let granted = rfc::scopes(case.payload, &case.policy.scope_claim);
+    let members = rfc::object(case.payload).unwrap_or_default();
+    let texts = members.iter().flat_map(|(_, value)| &value.leaves);
+    let texts = texts.filter_map(|leaf| String::from_utf16(&json::string(leaf)?).ok());
+    let texts: Vec<String> = texts.chain(["".into(), "null".into()]).take(50).collect();
+    for text in &texts {
+        for scope in text.split(' ').take(50).chain([text.as_str()]) {
+            assert_eq!(claims.grants(scope), granted.contains(scope), "{scope:?}");
+        }
+    }
+    assert!(granted.iter().all(|scope| claims.grants(scope)));
 }
 
 /// Heap bytes held at once: the decoded part, what `serde_json` unescapes, and what it boxes.

@@ -22,6 +22,11 @@ pub(super) fn decode_onto(text: &str, buffer: &mut Vec<u8>) -> Option<()> {
     ENGINE.decode_vec(text, buffer).ok()
 }
 
+/// Whether a character is of the alphabet.
+pub(super) fn is_digit(character: u8) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, b'-' | b'_')
+}
+
 /// Appends `bytes`, encoded, to `text`.
 pub(super) fn encode(bytes: &[u8], text: &mut String) {
     ENGINE.encode_string(bytes, text);

@@ -1,14 +1,19 @@
-//! The claims set, RFC 7519 §4: what is read of it, and what it is held against.
+//! The claims set, RFC 7519 §4: what is read of it, and what it is checked against.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use super::Policy;
 use super::error::Error;
-use super::json::{self, Claim};
+use super::json::{self, Strings};
+
+/// The latest `exp`: the first second after the year 9999. What lies beyond is almost always
+/// milliseconds, and would never expire.
+const MAX_EXPIRATION: f64 = 253_402_300_800.0;
 
 /// A time as RFC 7519 §2 counts it: seconds since 1970-01-01T00:00:00Z, leap seconds ignored,
 /// fractions allowed.
@@ -27,41 +32,94 @@ impl From<SystemTime> for NumericDate {
     }
 }
 
+/// Why there is no user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoUser {
+    /// The claims set has no such claim.
+    Absent,
+    /// The claim is neither a string nor an integer from -2^63 to 2^64-1, or has half a surrogate
+    /// pair.
+    Unusable,
+}
+
 /// The claims set of a token that passed every check.
 ///
 /// Only [`Verifier::verify`](super::Verifier::verify) makes one: to hold it is to know that the
 /// token was checked.
 pub struct VerifiedClaims {
     json: String,
+    /// Where the values of the claims that the policy names for user and scopes stand in `json`.
+    user: Option<Range<usize>>,
+    scope: Option<Range<usize>>,
 }
 
 impl VerifiedClaims {
     /// Validates a decoded payload whose MAC is right, at the time `now`.
     pub(super) fn validate(json: String, policy: &Policy, now: NumericDate) -> Result<Self, Error> {
-        validate(&json, policy, now)?;
-        Ok(Self { json })
+        let [user, scope] = validate(&json, policy, now)?;
+        Ok(Self { json, user, scope })
     }
 
     /// The claims set, as its issuer wrote it: the text of one JSON object. Names may occur twice
-    /// in it; of these the last was judged.
+    /// in it; of these the last was checked.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// One claim by its name, read anew from the text; of a name given twice the last. `None` if it
-    /// is absent, or is one that no `Value` holds: a number beyond `f64`, half a surrogate pair,
-    /// more than 127 levels.
+    /// One claim by its name, read anew from the text; if the name occurs twice, the last one.
+    /// `None` if it is absent, or is one that no `Value` holds: a number beyond `f64`, half a
+    /// surrogate pair, more than 127 levels.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<Value> {
-        json::member(&self.json, name, PhantomData::<Value>)
+        serde_json::from_str(self.member(name)?).ok()
     }
 
-    /// The subject (`sub`, RFC 7519 §4.1.2): a string as it is, an integer of 64 bits in decimal.
-    /// `None` if it is absent or anything else, which no check refuses.
+    /// The subject (`sub`, RFC 7519 §4.1.2): a string as it is, an integer from -2^63 to 2^64-1 in
+    /// decimal. `None` if it is absent or anything else, which no check rejects.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
-        json::member(&self.json, "sub", json::StringOrInteger)?
+        Some(string_or_integer(self.member("sub")?)?.into_owned())
+    }
+
+    /// The user: the claim that [`Policy::user_claim`] names, a string as it is, or an integer from
+    /// -2^63 to 2^64-1, written without fraction or exponent, in decimal. Allocates only if the
+    /// string has an escape.
+    ///
+    /// # Errors
+    ///
+    /// [`NoUser::Absent`] if there is no such claim, [`NoUser::Unusable`] if it is anything else.
+    pub fn user(&self) -> Result<Cow<'_, str>, NoUser> {
+        let value = self.value(self.user.as_ref()).ok_or(NoUser::Absent)?;
+        string_or_integer(value).ok_or(NoUser::Unusable)
+    }
+
+    /// Whether the claim that [`Policy::scope_claim`] names grants `scope`: a string of scopes
+    /// separated by spaces (RFC 8693 §4.2), or an array of strings, each of them one scope as a
+    /// whole. An array with anything else in it grants nothing, nor does a claim of another type. The
+    /// empty scope is never granted.
+    ///
+    /// Reads the claim anew, and allocates only if a string has an escape or the array has nested
+    /// values.
+    #[must_use]
+    pub fn grants(&self, scope: &str) -> bool {
+        let Some(value) = self
+            .value(self.scope.as_ref())
+            .filter(|_| !scope.is_empty())
+        else {
+            return false;
+        };
+        json::find_string(value, scope) == Some(Strings::Found(true))
+            || json::string(value).is_some_and(|scopes| scopes.split(' ').any(|word| word == scope))
+    }
+
+    fn member(&self, name: &str) -> Option<&str> {
+        let [value] = json::members(&self.json, |other| u8::from(other == name))?;
+        value
+    }
+
+    fn value(&self, place: Option<&Range<usize>>) -> Option<&str> {
+        self.json.get(place?.clone())
     }
 }
 
@@ -72,44 +130,95 @@ impl fmt::Debug for VerifiedClaims {
     }
 }
 
-fn validate(json: &str, policy: &Policy, NumericDate(now): NumericDate) -> Result<(), Error> {
-    let (issuer, audience) = (policy.issuer.as_deref(), policy.audience.as_deref());
-    let wanted = [
-        ("exp", None),
-        ("nbf", None),
-        ("iat", None),
-        ("iss", issuer),
-        ("aud", audience),
-    ];
-    let [exp, nbf, iat, iss, aud] = json::members(json, wanted).ok_or(Error::MalformedClaims)?;
+/// Where the user and the scopes stand in `json`, if every rule is kept.
+fn validate(
+    json: &str,
+    policy: &Policy,
+    NumericDate(now): NumericDate,
+) -> Result<[Option<Range<usize>>; 2], Error> {
+    let wanted = |name: &str| {
+        let registered = match name {
+            "exp" => 1,
+            "nbf" => 1 << 1,
+            "iat" => 1 << 2,
+            "iss" => 1 << 3,
+            "aud" => 1 << 4,
+            _ => 0,
+        };
+        // Either may be one of those, or both the same.
+        registered
+            | u8::from(name == policy.user_claim) << 5
+            | u8::from(name == policy.scope_claim) << 6
+    };
+    let [exp, nbf, iat, iss, aud, user, scope] =
+        json::members(json, wanted).ok_or(Error::MalformedClaims)?;
 
-    let expiration = seconds(exp)?;
-    let not_before = seconds(nbf)?;
-    seconds(iat)?;
+    let expiration = seconds(exp, Error::MalformedExpiration)?;
+    let not_before = seconds(nbf, Error::MalformedNotBefore)?;
+    seconds(iat, Error::MalformedIssuedAt)?;
     let leeway = f64::from(policy.leeway);
     match expiration {
         None if policy.require_exp => return Err(Error::MissingExpiration),
+        Some(expiration) if expiration > MAX_EXPIRATION => return Err(Error::ExpirationTooLate),
         Some(expiration) if now >= expiration + leeway => return Err(Error::Expired),
         _ => {}
     }
     if not_before.is_some_and(|not_before| now < not_before - leeway) {
         return Err(Error::NotYetValid);
     }
-    if issuer.is_some() && iss != (Claim::Text { expected: true }) {
-        return Err(Error::WrongIssuer);
+    if let Some(issuer) = &policy.issuer {
+        let iss = iss.ok_or(Error::MissingIssuer)?;
+        if !json::is_string(iss, issuer) {
+            return Err(Error::WrongIssuer);
+        }
     }
-    match (audience, aud) {
-        (None, Claim::Absent)
-        | (Some(_), Claim::Text { expected: true } | Claim::Texts { expected: true }) => Ok(()),
-        (None, _) => Err(Error::UnexpectedAudience),
-        (Some(_), _) => Err(Error::WrongAudience),
+    validate_audience(aud, policy.audience.as_deref())?;
+    Ok([user, scope].map(|value| value.map(|value| place(json, value))))
+}
+
+fn seconds(value: Option<&str>, malformed: Error) -> Result<Option<f64>, Error> {
+    let Some(value) = value else { return Ok(None) };
+    match json::number(value) {
+        Some(seconds) if seconds.is_finite() => Ok(Some(seconds)),
+        _ => Err(malformed),
     }
 }
 
-fn seconds(claim: Claim) -> Result<Option<f64>, Error> {
-    match claim {
-        Claim::Absent => Ok(None),
-        Claim::Number(seconds) => Ok(Some(seconds)),
-        _ => Err(Error::MalformedTime),
+/// RFC 7519 §4.1.3. `null` counts as absent: some issuers write every registered claim.
+fn validate_audience(aud: Option<&str>, configured: Option<&str>) -> Result<(), Error> {
+    let Some(aud) = aud.filter(|aud| *aud != "null") else {
+        return match configured {
+            None => Ok(()),
+            Some(_) => Err(Error::MissingAudience),
+        };
+    };
+    let expected = configured.unwrap_or_default();
+    let is_named = match json::find_string(aud, expected) {
+        Some(Strings::Empty) => return Err(Error::EmptyAudience),
+        Some(Strings::Found(is_found)) => is_found,
+        None if aud.starts_with('"') => json::is_string(aud, expected),
+        Some(Strings::Mixed) | None => return Err(Error::MalformedAudience),
+    };
+    match configured {
+        None => Err(Error::UnexpectedAudience),
+        Some(_) if is_named => Ok(()),
+        Some(_) => Err(Error::WrongAudience),
     }
+}
+
+/// Where a value, which is part of `json`, stands in it.
+fn place(json: &str, value: &str) -> Range<usize> {
+    let start = value.as_ptr().addr() - json.as_ptr().addr();
+    start..start + value.len()
+}
+
+fn string_or_integer(value: &str) -> Option<Cow<'_, str>> {
+    // JSON writes an integer as Rust does, save that one of them has two names.
+    if value == "-0" {
+        return Some(Cow::Borrowed("0"));
+    }
+    if value.parse::<u64>().is_ok() || value.parse::<i64>().is_ok() {
+        return Some(Cow::Borrowed(value));
+    }
+    json::string(value)
 }

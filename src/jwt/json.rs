@@ -1,110 +1,144 @@
-//! How `serde_json`'s tokens become what the rules ask about: no tree, no copy, no allocation for
-//! plain values.
+//! Reads the few JSON members that the rules need: no tree, no copy, and no allocation for plain
+//! values.
+//!
+//! A member is found as the text of its value, and each rule reads that text by itself. So a value
+//! that no rule reads cannot be wrong, and a number is read here and not by `serde_json`, whose
+//! features `arbitrary_precision` and `float_roundtrip` any crate of a build may turn on.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_core::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
+use serde_json::value::RawValue;
 
-/// A member's value, as far as any rule cares.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Claim {
-    /// There is no such member.
-    Absent,
-    /// A finite number. Of integers beyond 2^53 the nearest that an `f64` holds.
-    Number(f64),
-    /// A string, and whether it is the expected one, byte for byte.
-    Text { expected: bool },
-    /// An array of nothing but strings, and whether the expected one is among them.
-    Texts { expected: bool },
-    /// Anything else: null, a boolean, an object, another array.
-    Other,
-}
-
-/// Reads members of an object by their names, each with the text that it is expected to be or to
-/// contain, if any. Names are compared after unescaping; of a name given twice the last counts
-/// (RFC 7519 §4). Other members are skipped, whatever they are.
+/// Reads members of an object: of each name that `wanted` gives places, the text of its value, there.
+/// Places are a set, one bit for each of the `N`, the lowest first. Names are compared after unescaping; if a name occurs twice the
+/// last one counts (RFC 7519 §4). Other members are skipped, whatever they are.
 ///
 /// `None` if `text` is not one JSON object with nothing after it but white space.
 pub(super) fn members<const N: usize>(
     text: &str,
-    wanted: [(&str, Option<&str>); N],
-) -> Option<[Claim; N]> {
-    read(text, Members(wanted))
-}
-
-/// Reads one member of an object, as [`members`] does, into what `seed` makes of its value. `None` if
-/// there is none, or no object.
-pub(super) fn member<'de, S>(text: &'de str, name: &str, seed: S) -> Option<S::Value>
-where
-    S: DeserializeSeed<'de> + Copy,
-{
-    read(text, Member(name, seed))?
-}
-
-fn read<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Option<V::Value> {
+    wanted: impl Fn(&str) -> u8,
+) -> Option<[Option<&str>; N]> {
     // Of anything else serde_json would compose an error, with a whole string escaped in it.
     text.trim_start_matches([' ', '\t', '\n', '\r'])
         .strip_prefix('{')?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = deserializer.deserialize_map(visitor).ok()?;
+    let members = deserializer.deserialize_map(Members(wanted)).ok()?;
     deserializer.end().ok()?;
-    Some(value)
+    Some(members)
 }
 
-struct Members<'w, const N: usize>([(&'w str, Option<&'w str>); N]);
-
-impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
-    type Value = [Claim; N];
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
+/// A number as the nearest `f64`, infinite beyond the range of that type. `None` if the value is of
+/// another type.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "rounds to the nearest `f64`, as parsing one does"
+)]
+pub(super) fn number(value: &str) -> Option<f64> {
+    // Most numbers are integers, which parse faster.
+    if let Ok(integer) = value.parse::<u64>() {
+        return Some(integer as f64);
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<[Claim; N], A::Error> {
-        let mut claims = [Claim::Absent; N];
-        let position = |name: &str| self.0.iter().position(|(wanted, _)| *wanted == name);
-        while let Some(at) = map.next_key_seed(Name(position))? {
-            match at.and_then(|at| claims.get_mut(at).zip(self.0.get(at))) {
-                Some((claim, (_, expected))) => {
-                    *claim = map.next_value_seed(Expecting(*expected))?;
-                }
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(claims)
-    }
+    // What begins so in JSON is a number, and so is every number of JSON in Rust.
+    value
+        .starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        .then(|| value.parse().ok())?
 }
 
-struct Member<'n, S>(&'n str, S);
+/// A string, unescaped; it allocates only if there is an escape. `None` if the value is of another
+/// type, or has half a surrogate pair, which is not Unicode.
+pub(super) fn string(value: &str) -> Option<Cow<'_, str>> {
+    let text = value.strip_prefix('"')?.strip_suffix('"')?;
+    if text.contains('\\') {
+        let mut deserializer = serde_json::Deserializer::from_str(value);
+        let text = deserializer.deserialize_str(Text(str::to_owned)).ok()?;
+        return Some(Cow::Owned(text));
+    }
+    Some(Cow::Borrowed(text))
+}
 
-impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for Member<'_, S> {
-    type Value = Option<S::Value>;
+/// Whether the value is a string and equal to `expected` after unescaping, byte for byte.
+pub(super) fn is_string(value: &str, expected: &str) -> bool {
+    string(value).is_some_and(|text| text == expected)
+}
+
+/// What an array holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strings {
+    /// Nothing.
+    Empty,
+    /// Nothing but strings, and whether the expected one is among them.
+    Found(bool),
+    /// Something else too.
+    Mixed,
+}
+
+/// Looks for a string in an array. `None` if the value is of another type.
+pub(super) fn find_string(value: &str, expected: &str) -> Option<Strings> {
+    value.strip_prefix('[')?;
+    let mut deserializer = serde_json::Deserializer::from_str(value);
+    deserializer.deserialize_seq(Elements(expected)).ok()
+}
+
+struct Members<const N: usize, F>(F);
+
+impl<'de, const N: usize, F: Fn(&str) -> u8> Visitor<'de> for Members<N, F> {
+    type Value = [Option<&'de str>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut value = None;
-        while let Some(is_wanted) = map.next_key_seed(Name(|name: &str| name == self.0))? {
-            if is_wanted {
-                value = Some(map.next_value_seed(self.1)?);
-            } else {
+        let mut members = [None; N];
+        while let Some(places) = map.next_key_seed(Text(&self.0))? {
+            if places == 0 {
                 map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = map.next_value::<&RawValue>()?.get();
+            for (place, member) in members.iter_mut().enumerate() {
+                if places & 1 << place != 0 {
+                    *member = Some(value);
+                }
             }
         }
-        Ok(value)
+        Ok(members)
     }
 }
 
-/// Reads a member's name, unescaped, into what this function makes of it.
-struct Name<F>(F);
+struct Elements<'e>(&'e str);
 
-impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Name<F> {
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = Strings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Strings, A::Error> {
+        let mut strings = Strings::Empty;
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            let is_this = is_string(element.get(), self.0);
+            strings = match strings {
+                _ if !element.get().starts_with('"') => Strings::Mixed,
+                Strings::Empty => Strings::Found(is_this),
+                Strings::Found(is_found) => Strings::Found(is_found || is_this),
+                Strings::Mixed => Strings::Mixed,
+            };
+        }
+        Ok(strings)
+    }
+}
+
+/// Reads a string, unescaped, into what this function makes of it.
+struct Text<F>(F);
+
+impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Text<F> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
@@ -112,143 +146,14 @@ impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Name<F> {
     }
 }
 
-impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Name<F> {
+impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Text<F> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
+        f.write_str("a string")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<T, E> {
-        Ok((self.0)(name))
-    }
-}
-
-/// Reads any value into a [`Claim`], comparing strings with the expected one.
-#[derive(Clone, Copy)]
-struct Expecting<'e>(Option<&'e str>);
-
-impl<'de> DeserializeSeed<'de> for Expecting<'_> {
-    type Value = Claim;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claim, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Expecting<'_> {
-    type Value = Claim;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Claim, E> {
-        Ok(Claim::Text {
-            expected: self.0 == Some(text),
-        })
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Claim, E> {
-        Ok(Claim::Number(number))
-    }
-
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_precision_loss,
-        reason = "an integer beyond 2^53 seconds is ages away, in either direction"
-    )]
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Claim, E> {
-        Ok(Claim::Number(number as f64))
-    }
-
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_precision_loss,
-        reason = "as above"
-    )]
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Claim, E> {
-        Ok(Claim::Number(number as f64))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Claim, E> {
-        Ok(Claim::Other)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Claim, E> {
-        Ok(Claim::Other)
-    }
-
-    // serde_json stops at a depth of 128, and so does this recursion.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Claim, A::Error> {
-        let mut claim = Claim::Texts { expected: false };
-        while let Some(element) = elements.next_element_seed(self)? {
-            claim = match (claim, element) {
-                (Claim::Texts { expected }, Claim::Text { expected: this }) => Claim::Texts {
-                    expected: expected | this,
-                },
-                _ => Claim::Other,
-            };
-        }
-        Ok(claim)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Claim, A::Error> {
-        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Claim::Other)
-    }
-}
-
-/// Reads a string as it is and an integer of 64 bits in decimal; `None` is any other value.
-#[derive(Clone, Copy)]
-pub(super) struct StringOrInteger;
-
-impl<'de> DeserializeSeed<'de> for StringOrInteger {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for StringOrInteger {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Some(text.into()))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        Ok((self.0)(text))
     }
 }

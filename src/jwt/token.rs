@@ -31,18 +31,19 @@ pub struct UnverifiedToken<'a> {
 impl<'a> UnverifiedToken<'a> {
     /// Parses a compact serialization.
     ///
-    /// Reads each byte of `token` at most three times and allocates nothing, whatever it is given.
-    /// A text without a dot in the one place where 32 bytes of signature allow it costs nothing
-    /// more than that look.
+    /// Reads each byte of `token` at most five times and allocates nothing, whatever it is given.
     ///
     /// # Errors
     ///
-    /// In this order: [`Error::TooLong`] (8,192 bytes pass, 8,193 do not),
-    /// [`Error::NotThreeParts`], [`Error::EmptyPart`], [`Error::NotBase64url`].
+    /// In this order: [`Error::TooLong`] (8,192 bytes pass, 8,193 do not), [`Error::NotAJwt`],
+    /// [`Error::NotThreeParts`] or [`Error::Encrypted`], [`Error::EmptyPart`], [`Error::Padding`],
+    /// [`Error::NotHs256Signature`], [`Error::NotBase64url`].
     pub fn parse(token: &'a str) -> Result<Self, Error> {
         let parsed = Self::split(token)?;
         for part in [parsed.header, parsed.payload] {
-            base64url::decode(part, &mut [0; MAX_TOKEN_LEN]).ok_or(Error::NotBase64url)?;
+            if base64url::decode(part, &mut [0; MAX_TOKEN_LEN]).is_none() {
+                return Err(fault(token));
+            }
         }
         Ok(parsed)
     }
@@ -50,20 +51,22 @@ impl<'a> UnverifiedToken<'a> {
     /// Parses all but header and payload, of which only the dots are looked at: the MAC need not
     /// wait for the rest, as both are decoded after it, just as strictly as [`Self::parse`] does.
     pub(super) fn split(token: &'a str) -> Result<Self, Error> {
+        // What is wrong is found out only where something is.
+        Self::split_well_formed(token).ok_or_else(|| fault(token))
+    }
+
+    fn split_well_formed(token: &'a str) -> Option<Self> {
         if token.len() > MAX_TOKEN_LEN {
-            return Err(Error::TooLong);
+            return None;
         }
-        let (signing_input, signature) = split_signature(token).ok_or(Error::NotThreeParts)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(Error::NotThreeParts)?;
-        if payload.contains('.') {
-            return Err(Error::NotThreeParts);
-        }
-        if header.is_empty() || payload.is_empty() {
-            return Err(Error::EmptyPart);
+        let (signing_input, signature) = split_signature(token)?;
+        let (header, payload) = signing_input.split_once('.')?;
+        if header.is_empty() || payload.is_empty() || payload.contains('.') {
+            return None;
         }
         let mut mac = [0; MAC_LEN];
-        base64url::decode(signature, &mut mac).ok_or(Error::NotBase64url)?;
-        Ok(Self {
+        base64url::decode(signature, &mut mac)?;
+        Some(Self {
             signing_input,
             header,
             payload,
@@ -108,4 +111,35 @@ fn split_signature(token: &str) -> Option<(&str, &str)> {
     let (signing_input, rest) =
         token.split_at_checked(token.len().checked_sub(1 + SIGNATURE_LEN)?)?;
     Some((signing_input, rest.strip_prefix('.')?))
+}
+
+/// What is wrong with a token that does not parse.
+#[cold]
+pub(super) fn fault(token: &str) -> Error {
+    if token.len() > MAX_TOKEN_LEN {
+        return Error::TooLong;
+    }
+    let mut parts = token.split('.');
+    let (header, payload, third) = match (parts.next(), parts.next(), parts.next()) {
+        (_, None, _) => return Error::NotAJwt,
+        (Some(header), Some(payload), Some(third)) => (header, payload, third),
+        _ => return Error::NotThreeParts,
+    };
+    match parts.count() {
+        0 => {}
+        2 => return Error::Encrypted,
+        _ => return Error::NotThreeParts,
+    }
+    if header.is_empty() || payload.is_empty() {
+        return Error::EmptyPart;
+    }
+    if token.contains('=') {
+        return Error::Padding;
+    }
+    // An SD-JWT has more after its signature, and a token pasted with its quotation mark too: that
+    // says nothing of the algorithm.
+    if third.len() != SIGNATURE_LEN && third.bytes().all(base64url::is_digit) {
+        return Error::NotHs256Signature;
+    }
+    Error::NotBase64url
 }

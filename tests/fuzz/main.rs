@@ -88,8 +88,12 @@ fn parse_token_seeds_keep_its_property_and_reach_every_outcome() {
     let outcomes = replay("parse_token", properties::parse_token::check);
     let form = [
         Error::TooLong,
+        Error::NotAJwt,
         Error::NotThreeParts,
+        Error::Encrypted,
         Error::EmptyPart,
+        Error::Padding,
+        Error::NotHs256Signature,
         Error::NotBase64url,
     ];
     assert_eq!(errors(&outcomes), form);
@@ -99,7 +103,14 @@ fn parse_token_seeds_keep_its_property_and_reach_every_outcome() {
 fn verify_claims_seeds_keep_its_property_and_reach_every_outcome() {
     let outcomes = replay("verify_claims", properties::verify_claims::check);
     // The target encodes and signs: the form is always right, but for empty parts and the length.
-    let unreachable = [Error::NotThreeParts, Error::NotBase64url];
+    let unreachable = [
+        Error::NotAJwt,
+        Error::NotThreeParts,
+        Error::Encrypted,
+        Error::Padding,
+        Error::NotHs256Signature,
+        Error::NotBase64url,
+    ];
     let reachable: Vec<Error> = Error::ALL
         .into_iter()
         .filter(|error| !unreachable.contains(error))
@@ -130,7 +141,9 @@ fn bearer_seeds_keep_its_property_and_reach_every_outcome() {
     let policy = [
         // The policy of the target requires nothing.
         Challenge::InvalidToken(Error::MissingExpiration),
+        Challenge::InvalidToken(Error::MissingIssuer),
         Challenge::InvalidToken(Error::WrongIssuer),
+        Challenge::InvalidToken(Error::MissingAudience),
         Challenge::InvalidToken(Error::WrongAudience),
         // Said by a handler.
         Challenge::UnusableSubject,

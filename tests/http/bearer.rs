@@ -385,7 +385,7 @@ fn refusals() -> Vec<Refusal> {
             Error::MalformedClaims,
             key.sign_parts(r#"{"alg":"HS256"}"#, format!(r#"{{"{MARK}"}}"#)),
         ),
-        invalid(Error::MalformedTime, claims(&format!(r#","exp":"{MARK}""#))),
+        invalid(Error::MalformedExpiration, claims(&format!(r#","exp":"{MARK}""#))),
         with(
             &[("JWT_REQUIRE_EXP", "true")],
             invalid(Error::MissingExpiration, claims("")),

@@ -105,6 +105,7 @@ fn part_with_one_foreign_character_is_refused_wherever_it_stands() {
                 // A dot is a matter of parts, not of characters.
                 let expected = match letter {
                     '.' => continue,
+                    '=' => Some(Error::Padding),
                     _ if is_base64url => None,
                     _ => Some(Error::NotBase64url),
                 };
@@ -182,6 +183,7 @@ fn part_in_standard_base64_or_with_padding_is_refused() {
         let expected = match payload {
             // "{\"?\":~}", the same bytes as its neighbour in the other alphabet.
             "eyI_Ijp-fQ" => Error::MalformedClaims,
+            "e30=" | "e30==" => Error::Padding,
             _ => Error::NotBase64url,
         };
         assert_eq!(verdict(&token), Err(expected), "{payload:?}");
@@ -195,11 +197,7 @@ fn signature_of_any_other_length_is_refused() {
     for len in (0..43).chain(44..100).step_by(step(9)) {
         let signature = signature.repeat(3);
         let token = format!("{signing_input}.{}", &signature[..len]);
-        let error = verdict(&token).expect_err(&token);
-        assert!(
-            rank(error) < rank(Error::WrongSignature),
-            "{token}: {error:?}"
-        );
+        assert_eq!(verdict(&token), Err(Error::NotHs256Signature), "{token}");
     }
 }
 

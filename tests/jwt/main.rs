@@ -16,6 +16,7 @@
 mod allocations;
 mod claims;
 mod form;
+mod grants;
 mod header;
 mod keys;
 #[cfg(not(miri))]

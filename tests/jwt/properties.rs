@@ -95,6 +95,30 @@ proptest! {
         }
     }
 
+    /// Each cause as another reading of the text sees it.
+    #[test]
+    #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
+    fn any_text_that_does_not_parse_is_told_why(text in token_shaped()) {
+        let parts: Vec<&str> = text.split('.').collect();
+        let is_base64url = |part: &str| URL_SAFE_NO_PAD.decode(part).is_ok();
+        let is_true = match UnverifiedToken::parse(&text).map(drop) {
+            Ok(()) => true,
+            Err(Error::NotAJwt) => parts.len() == 1,
+            Err(Error::Encrypted) => parts.len() == 5,
+            Err(Error::NotThreeParts) => !matches!(parts.len(), 1 | 3 | 5),
+            Err(_) if parts.len() != 3 => false,
+            Err(Error::EmptyPart) => parts[0].is_empty() || parts[1].is_empty(),
+            Err(Error::Padding) => text.contains('='),
+            Err(Error::NotHs256Signature) => {
+                let is_in_alphabet = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+                parts[2].len() != 43 && parts[2].chars().all(is_in_alphabet)
+            }
+            Err(Error::NotBase64url) => !parts.iter().all(|part| is_base64url(part)),
+            Err(_) => false,
+        };
+        prop_assert!(is_true, "{:?}", UnverifiedToken::parse(&text).err());
+    }
+
     #[test]
     fn any_signed_bytes_are_accepted_only_as_two_json_objects(
         header in prop_oneof![vec(any::<u8>(), 1..60), nearly(r#"{"alg":"HS256","kid":"a"}"#)],

@@ -71,10 +71,20 @@ fn refusals() -> Vec<Refusal> {
             "a".repeat(8193),
             Error::TooLong,
         ),
-        refusal("no token at all", String::new(), Error::NotThreeParts),
+        refusal("no token at all", String::new(), Error::NotAJwt),
         refusal("a single dot", ".".into(), Error::NotThreeParts),
-        refusal("nothing but two dots", "..".into(), Error::NotThreeParts),
-        refusal("a header alone", header.into(), Error::NotThreeParts),
+        refusal("nothing but two dots", "..".into(), Error::EmptyPart),
+        refusal("a header alone", header.into(), Error::NotAJwt),
+        refusal(
+            "an opaque token",
+            "2YotnFZFEjr1zCsicMWpAA".into(),
+            Error::NotAJwt,
+        ),
+        refusal(
+            "an opaque token with padding",
+            "c2VjcmV0IQ==".into(),
+            Error::NotAJwt,
+        ),
         refusal(
             "no signature part",
             format!("{header}.{payload}"),
@@ -83,22 +93,52 @@ fn refusals() -> Vec<Refusal> {
         refusal(
             "an unsecured token: alg none, empty signature",
             "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.".into(),
-            Error::NotThreeParts,
+            Error::NotHs256Signature,
         ),
         refusal(
             "a signature of 31 bytes",
             format!("{header}.{payload}.{}", base64url([0; 31])),
-            Error::NotThreeParts,
+            Error::NotHs256Signature,
         ),
         refusal(
             "a signature of 33 bytes",
             format!("{header}.{payload}.{}", base64url([0; 33])),
-            Error::NotThreeParts,
+            Error::NotHs256Signature,
         ),
         refusal(
-            "a signature of 64 bytes, as HS512 has",
+            "a signature of 48 bytes, as HS384 has",
+            format!("{header}.{payload}.{}", base64url([0; 48])),
+            Error::NotHs256Signature,
+        ),
+        refusal(
+            "a signature of 64 bytes, as HS512, ES256 and EdDSA have",
             format!("{header}.{payload}.{}", base64url([0; 64])),
-            Error::NotThreeParts,
+            Error::NotHs256Signature,
+        ),
+        refusal(
+            "a signature of 256 bytes, as RS256 has",
+            format!("{header}.{payload}.{}", base64url([255; 256])),
+            Error::NotHs256Signature,
+        ),
+        refusal(
+            "the last character cut off",
+            good[..good.len() - 1].into(),
+            Error::NotHs256Signature,
+        ),
+        refusal(
+            "the last two characters cut off, a length that no bytes have",
+            good[..good.len() - 2].into(),
+            Error::NotHs256Signature,
+        ),
+        refusal(
+            "a character too many",
+            format!("{good}A"),
+            Error::NotHs256Signature,
+        ),
+        refusal(
+            "two tildes after the signature, as an SD-JWT has",
+            format!("{good}~WyJzIl0~"),
+            Error::NotBase64url,
         ),
         refusal(
             "two parts, the MAC over the header alone",
@@ -113,6 +153,16 @@ fn refusals() -> Vec<Refusal> {
         refusal(
             "five parts, as an encrypted token has (RFC 7516)",
             signed(&format!("{header}.{payload}.{payload}.{payload}")),
+            Error::Encrypted,
+        ),
+        refusal(
+            "five parts without an encrypted key, as `dir` has",
+            "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0..AAAA.AAAA.AAAA".into(),
+            Error::Encrypted,
+        ),
+        refusal(
+            "six parts",
+            format!("{header}.{payload}.{payload}.{payload}.{payload}.{signature}"),
             Error::NotThreeParts,
         ),
         refusal(
@@ -125,7 +175,7 @@ fn refusals() -> Vec<Refusal> {
             format!(
                 r#"{{"protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#
             ),
-            Error::NotThreeParts,
+            Error::NotAJwt,
         ),
         refusal(
             "an emoji where the dot before the signature belongs",
@@ -146,7 +196,37 @@ fn refusals() -> Vec<Refusal> {
         refusal(
             "padding after the header, signed",
             signed(&format!("{}==.{payload}", base64url(r#"{"alg":"HS256"} "#))),
-            Error::NotBase64url,
+            Error::Padding,
+        ),
+        refusal(
+            "padding after the header, added after signing",
+            format!("{header}=.{payload}.{signature}"),
+            Error::Padding,
+        ),
+        refusal(
+            "padding after the payload, signed",
+            signed(&format!("{header}.{payload}=")),
+            Error::Padding,
+        ),
+        refusal(
+            "padding after the payload, added after signing",
+            format!("{header}.{payload}==.{signature}"),
+            Error::Padding,
+        ),
+        refusal(
+            "padding after the signature",
+            format!("{good}="),
+            Error::Padding,
+        ),
+        refusal(
+            "padding after all three",
+            format!("{header}==.{payload}=.{signature}="),
+            Error::Padding,
+        ),
+        refusal(
+            "padding after the signature of another algorithm",
+            format!("{header}.{payload}.{}==", base64url([0; 64])),
+            Error::Padding,
         ),
         refusal(
             "the standard alphabet in the payload, signed",
@@ -180,7 +260,7 @@ fn refusals() -> Vec<Refusal> {
                 &signature[..20],
                 &signature[21..]
             ),
-            Error::NotBase64url,
+            Error::NotThreeParts,
         ),
         refusal(
             "unused bits set in the signature",
@@ -324,17 +404,27 @@ fn refusals() -> Vec<Refusal> {
         refusal(
             "exp is a string",
             with_payload(r#"{"exp":"1700000060"}"#),
-            Error::MalformedTime,
+            Error::MalformedExpiration,
+        ),
+        refusal(
+            "exp is beyond a double",
+            with_payload(r#"{"exp":1e400}"#),
+            Error::MalformedExpiration,
         ),
         refusal(
             "nbf is null",
             with_payload(r#"{"nbf":null}"#),
-            Error::MalformedTime,
+            Error::MalformedNotBefore,
         ),
         refusal(
             "iat is an array",
             with_payload(r#"{"iat":[1]}"#),
-            Error::MalformedTime,
+            Error::MalformedIssuedAt,
+        ),
+        refusal(
+            "exp in milliseconds",
+            with_payload(r#"{"exp":1700000060000}"#),
+            Error::ExpirationTooLate,
         ),
         under(
             requiring_exp(),
@@ -356,7 +446,7 @@ fn refusals() -> Vec<Refusal> {
             with_issuer(),
             "no iss",
             with_payload("{}"),
-            Error::WrongIssuer,
+            Error::MissingIssuer,
         ),
         under(
             with_issuer(),
@@ -368,7 +458,35 @@ fn refusals() -> Vec<Refusal> {
             with_audience(),
             "no aud",
             with_payload("{}"),
-            Error::WrongAudience,
+            Error::MissingAudience,
+        ),
+        under(
+            with_audience(),
+            "aud is null",
+            with_payload(r#"{"aud":null}"#),
+            Error::MissingAudience,
+        ),
+        under(
+            with_audience(),
+            "aud is an object",
+            with_payload(r#"{"aud":{"https://api.example":1}}"#),
+            Error::MalformedAudience,
+        ),
+        refusal(
+            "aud is a number, and none is configured",
+            with_payload(r#"{"aud":7}"#),
+            Error::MalformedAudience,
+        ),
+        under(
+            with_audience(),
+            "an empty array for aud",
+            with_payload(r#"{"aud":[]}"#),
+            Error::EmptyAudience,
+        ),
+        refusal(
+            "an empty array for aud, and none is configured",
+            with_payload(r#"{"aud":[]}"#),
+            Error::EmptyAudience,
         ),
         under(
             with_audience(),
@@ -441,21 +559,32 @@ fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
     for (place, error) in Error::ALL.into_iter().enumerate() {
         let expected = match error {
             Error::TooLong => 0,
-            Error::NotThreeParts => 1,
-            Error::EmptyPart => 2,
-            Error::NotBase64url => 3,
-            Error::WrongSignature => 4,
-            Error::MalformedHeader => 5,
-            Error::WrongAlgorithm => 6,
-            Error::CriticalExtension => 7,
-            Error::MalformedClaims => 8,
-            Error::MalformedTime => 9,
-            Error::MissingExpiration => 10,
-            Error::Expired => 11,
-            Error::NotYetValid => 12,
-            Error::WrongIssuer => 13,
-            Error::WrongAudience => 14,
-            Error::UnexpectedAudience => 15,
+            Error::NotAJwt => 1,
+            Error::NotThreeParts => 2,
+            Error::Encrypted => 3,
+            Error::EmptyPart => 4,
+            Error::Padding => 5,
+            Error::NotHs256Signature => 6,
+            Error::NotBase64url => 7,
+            Error::WrongSignature => 8,
+            Error::MalformedHeader => 9,
+            Error::WrongAlgorithm => 10,
+            Error::CriticalExtension => 11,
+            Error::MalformedClaims => 12,
+            Error::MalformedExpiration => 13,
+            Error::MalformedNotBefore => 14,
+            Error::MalformedIssuedAt => 15,
+            Error::MissingExpiration => 16,
+            Error::ExpirationTooLate => 17,
+            Error::Expired => 18,
+            Error::NotYetValid => 19,
+            Error::MissingIssuer => 20,
+            Error::WrongIssuer => 21,
+            Error::MissingAudience => 22,
+            Error::MalformedAudience => 23,
+            Error::EmptyAudience => 24,
+            Error::WrongAudience => 25,
+            Error::UnexpectedAudience => 26,
         };
         assert_eq!(place, expected, "{error:?}");
     }
@@ -493,6 +622,11 @@ fn token_that_breaks_two_rules_of_form_is_told_the_first() {
     for (token, first) in [
         (format!(".{}", "!".repeat(9000)), Error::TooLong),
         (format!("é.é.é.{zeros}"), Error::NotThreeParts),
+        ("é=".into(), Error::NotAJwt),
+        ("....=".into(), Error::Encrypted),
+        (format!("=..{zeros}"), Error::EmptyPart),
+        (format!("=!.AA.{zeros}"), Error::Padding),
+        (format!("!.AA.{}", &zeros[1..]), Error::NotHs256Signature),
         (format!(".!.{zeros}"), Error::EmptyPart),
         (format!("!..{zeros}"), Error::EmptyPart),
     ] {
@@ -508,8 +642,10 @@ fn token_with_a_payload_that_is_not_base64url_is_told_so_before_its_header_is_ju
         r#"{"alg":"none"}"#,
         r#"{"alg":"HS256","crit":[]}"#,
     ] {
-        let token = signed(&format!("{}.A!", base64url(header)));
-        assert_eq!(verdict(&token), Err(Error::NotBase64url), "{header}");
+        for (payload, error) in [("A!", Error::NotBase64url), ("AA==", Error::Padding)] {
+            let token = signed(&format!("{}.{payload}", base64url(header)));
+            assert_eq!(verdict(&token), Err(error), "{header}");
+        }
     }
 }
 
@@ -530,11 +666,27 @@ fn token_with_two_faults_in_header_and_claims_is_told_the_headers() {
 fn claims_that_break_several_rules_are_told_the_first() {
     const RIGHT: &str = r#""right""#;
     let mut accepted = 0;
-    for exp in ["", "1699999999", "1700000000", "1700000001", "null"] {
+    let exps = [
+        "",
+        "1699999999",
+        "1700000000",
+        "1700000001",
+        "1700000001000",
+        "null",
+    ];
+    for exp in exps {
         for nbf in ["", "1700000000", "1700000001", "1700000002", r#""""#] {
             for iat in ["", "1800000000", "true"] {
                 for iss in ["", RIGHT, r#""wrong""#, "7"] {
-                    for aud in ["", RIGHT, r#"["x","right"]"#, r#"["x"]"#, r#"["right",7]"#] {
+                    for aud in [
+                        "",
+                        "null",
+                        RIGHT,
+                        r#"["x","right"]"#,
+                        r#"["x"]"#,
+                        r#"["right",7]"#,
+                        "[]",
+                    ] {
                         let members: Vec<String> = [
                             ("aud", aud),
                             ("iss", iss),
@@ -559,11 +711,20 @@ fn claims_that_break_several_rules_are_told_the_first() {
                             };
                             let leeway = i64::from(policy.leeway);
                             let mut broken = Vec::new();
-                            if exp == "null" || nbf == r#""""# || iat == "true" {
-                                broken.push(Error::MalformedTime);
+                            if exp == "null" {
+                                broken.push(Error::MalformedExpiration);
+                            }
+                            if nbf == r#""""# {
+                                broken.push(Error::MalformedNotBefore);
+                            }
+                            if iat == "true" {
+                                broken.push(Error::MalformedIssuedAt);
                             }
                             if exp.is_empty() && policy.require_exp {
                                 broken.push(Error::MissingExpiration);
+                            }
+                            if exp == "1700000001000" {
+                                broken.push(Error::ExpirationTooLate);
                             }
                             if exp.parse().is_ok_and(|exp: i64| NOW >= exp + leeway) {
                                 broken.push(Error::Expired);
@@ -571,15 +732,20 @@ fn claims_that_break_several_rules_are_told_the_first() {
                             if nbf.parse().is_ok_and(|nbf: i64| NOW < nbf - leeway) {
                                 broken.push(Error::NotYetValid);
                             }
+                            if policy.issuer.is_some() && iss.is_empty() {
+                                broken.push(Error::MissingIssuer);
+                            }
                             if policy.issuer.is_some() && iss != RIGHT {
                                 broken.push(Error::WrongIssuer);
                             }
-                            let names_us = [RIGHT, r#"["x","right"]"#].contains(&aud);
-                            if policy.audience.is_some() && !names_us {
-                                broken.push(Error::WrongAudience);
-                            }
-                            if policy.audience.is_none() && !aud.is_empty() {
-                                broken.push(Error::UnexpectedAudience);
+                            match (aud, policy.audience.is_some()) {
+                                ("" | "null", true) => broken.push(Error::MissingAudience),
+                                ("" | "null", false) => {}
+                                (r#"["right",7]"#, _) => broken.push(Error::MalformedAudience),
+                                ("[]", _) => broken.push(Error::EmptyAudience),
+                                (_, false) => broken.push(Error::UnexpectedAudience),
+                                (r#"["x"]"#, true) => broken.push(Error::WrongAudience),
+                                (_, true) => {}
                             }
                             let expected = broken.first().map_or(Ok(()), |&error| Err(error));
                             let verdict = Verifier::new(key(), policy.clone())

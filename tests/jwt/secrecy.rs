@@ -115,6 +115,101 @@ fn error_descriptions_are_told_apart() {
     assert_eq!(descriptions.len(), Error::ALL.len());
 }
 
+/// An alert that matches an id must not match another, whatever it is embedded in.
+#[test]
+fn error_ids_are_distinct_words_of_lower_case_letters_digits_and_underscores() {
+    let ids: BTreeSet<_> = Error::ALL.map(Error::id).into();
+    assert_eq!(ids.len(), Error::ALL.len());
+    for id in ids {
+        assert!(
+            id.starts_with(|first: char| first.is_ascii_lowercase()),
+            "{id}"
+        );
+        assert!(
+            id.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'),
+            "{id}"
+        );
+        assert!(id.len() <= 32, "{id}");
+    }
+}
+
+/// They are in dashboards: a new wording of a description leaves them alone.
+#[test]
+fn error_ids_stay_as_they_are() {
+    let ids = Error::ALL.map(Error::id);
+    assert_eq!(
+        ids,
+        [
+            "too_long",
+            "not_a_jwt",
+            "not_three_parts",
+            "encrypted",
+            "empty_part",
+            "padding",
+            "not_hs256_signature",
+            "not_base64url",
+            "wrong_signature",
+            "malformed_header",
+            "wrong_algorithm",
+            "critical_extension",
+            "malformed_claims",
+            "malformed_exp",
+            "malformed_nbf",
+            "malformed_iat",
+            "missing_exp",
+            "exp_too_late",
+            "expired",
+            "not_yet_valid",
+            "missing_issuer",
+            "wrong_issuer",
+            "missing_audience",
+            "malformed_audience",
+            "empty_audience",
+            "wrong_audience",
+            "unexpected_audience",
+        ]
+    );
+}
+
+/// What the caller can do about it, where something can be done.
+#[test]
+fn error_description_names_the_claim_and_the_remedy() {
+    for (error, words) in [
+        (Error::NotAJwt, &["not a JWT"][..]),
+        (Error::Encrypted, &["encrypted", "not supported"]),
+        (Error::Padding, &["padding", "="]),
+        (
+            Error::NotHs256Signature,
+            &["not an HS256 signature, so probably another algorithm"],
+        ),
+        (
+            Error::WrongSignature,
+            &["wrong signature", "another secret", "changed"],
+        ),
+        (Error::MalformedExpiration, &["exp", "number"]),
+        (Error::MalformedNotBefore, &["nbf", "number"]),
+        (Error::MalformedIssuedAt, &["iat", "number"]),
+        (Error::MissingExpiration, &["exp"]),
+        (Error::ExpirationTooLate, &["exp", "9999", "milliseconds"]),
+        (Error::NotYetValid, &["nbf", "clocks", "JWT_LEEWAY"]),
+        (Error::MissingIssuer, &["no issuer", "iss", "JWT_ISSUER"]),
+        (Error::WrongIssuer, &["wrong issuer", "JWT_ISSUER"]),
+        (
+            Error::MissingAudience,
+            &["no audience", "aud", "JWT_AUDIENCE"],
+        ),
+        (Error::MalformedAudience, &["aud", "string"]),
+        (Error::EmptyAudience, &["aud", "empty"]),
+        (Error::WrongAudience, &["wrong audience", "JWT_AUDIENCE"]),
+        (Error::UnexpectedAudience, &["aud", "set JWT_AUDIENCE"]),
+    ] {
+        for word in words {
+            assert!(error.description().contains(word), "{error:?} lacks {word}");
+        }
+    }
+}
+
 #[test]
 fn error_displays_its_description_and_has_no_source() {
     for error in Error::ALL {

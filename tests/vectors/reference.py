@@ -18,6 +18,7 @@ import re
 
 MAX_TOKEN_BYTES = 8192
 MAC_BYTES = 32
+YEAR_10000 = 253402300800
 
 
 class Refused(Exception):
@@ -112,6 +113,8 @@ def verify(token, secret, now, issuer=None, audience=None, leeway=0, require_exp
             times[name] = value
     if require_exp and "exp" not in times:
         raise Refused(6, "exp is required")
+    if "exp" in times and times["exp"] > YEAR_10000:
+        raise Refused(6, "expires after the year 9999")
     if "exp" in times and now >= times["exp"] + leeway:
         raise Refused(6, "expired")
     if "nbf" in times and now < times["nbf"] - leeway:
@@ -119,11 +122,11 @@ def verify(token, secret, now, issuer=None, audience=None, leeway=0, require_exp
 
     if issuer is not None and claims.last("iss") != issuer:
         raise Refused(7, "wrong issuer")
+    aud = claims.last("aud")
     if audience is None:
-        if claims.has("aud"):
+        if aud is not None:
             raise Refused(7, "names an audience and none is configured")
     else:
-        aud = claims.last("aud")
         aud = [aud] if isinstance(aud, str) else aud
         if type(aud) is not list or not all(isinstance(entry, str) for entry in aud) or audience not in aud:
             raise Refused(7, "wrong audience")
