@@ -7,23 +7,39 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use crate::jwt::{Error, NumericDate, VerifiedClaims, Verifier};
+use crate::jwt::{Error, NoUser, NumericDate, VerifiedClaims, Verifier};
 
 /// The protection space (RFC 9110 §11.5) that every challenge names.
 const REALM: &str = "resource-server";
 
+/// The scheme, compared without case (RFC 9110 §11.1).
+const SCHEME: &[u8] = b"Bearer";
+
 /// Why a request may not pass, and what its sender is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
-    /// No `Authorization` field, an empty or unreadable one, or a scheme that is not `Bearer`.
+    /// No `Authorization` field, or an empty one.
     CredentialsRequired,
+    /// Credentials of another scheme than `Bearer`, or of none.
+    NotBearer,
     /// More than one `Authorization` field.
     TwoFields,
-    /// Not exactly one b64token after `Bearer` (RFC 6750 §2.1).
-    NotOneToken,
+    /// A byte outside printable ASCII in the value: also a tab that is not at either end.
+    NotPrintable,
+    /// Nothing after `Bearer`.
+    NoToken,
+    /// More than one word after `Bearer`.
+    SeveralWords,
+    /// A character that no token has: neither one of a b64token (RFC 6750 §2.1) nor `=`, which is a
+    /// matter of the token.
+    ForeignCharacter,
     /// The token does not verify.
     InvalidToken(Error),
-    /// The token verifies, and its `sub` cannot be the value of a field.
+    /// The token verifies, and does not grant every scope that the resource demands.
+    InsufficientScope,
+    /// The token verifies, and has no claim that names the user.
+    MissingSubject,
+    /// The token verifies, and the claim that names the user cannot be the value of a field.
     UnusableSubject,
 }
 
@@ -32,33 +48,56 @@ impl Challenge {
     pub fn all() -> impl Iterator<Item = Self> {
         [
             Self::CredentialsRequired,
+            Self::NotBearer,
             Self::TwoFields,
-            Self::NotOneToken,
+            Self::NotPrintable,
+            Self::NoToken,
+            Self::SeveralWords,
+            Self::ForeignCharacter,
+            Self::InsufficientScope,
+            Self::MissingSubject,
             Self::UnusableSubject,
         ]
         .into_iter()
         .chain(Error::ALL.map(Self::InvalidToken))
     }
 
-    /// 403 for the subject, as no other credentials would help; 401 for the rest: a proxy takes any
-    /// other status for a failure of its own.
+    /// 403 where the token verifies, as no other form of it would help; 401 for the rest: a proxy
+    /// takes any other status for a failure of its own.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
-            Self::UnusableSubject => StatusCode::FORBIDDEN,
+            Self::InsufficientScope | Self::MissingSubject | Self::UnusableSubject => {
+                StatusCode::FORBIDDEN
+            }
             _ => StatusCode::UNAUTHORIZED,
         }
     }
 
-    /// The stable `code`, which is also the `error` of `WWW-Authenticate` (RFC 6750 §3.1) where
-    /// there is one.
+    /// The stable `code` of the JSON content.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::CredentialsRequired => "credentials_required",
-            Self::TwoFields | Self::NotOneToken => "invalid_request",
+            Self::CredentialsRequired | Self::NotBearer => "credentials_required",
+            Self::TwoFields
+            | Self::NotPrintable
+            | Self::NoToken
+            | Self::SeveralWords
+            | Self::ForeignCharacter => "invalid_request",
             Self::InvalidToken(_) => "invalid_token",
-            Self::UnusableSubject => "unusable_subject",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::MissingSubject | Self::UnusableSubject => "unusable_subject",
+        }
+    }
+
+    /// The `error` of `WWW-Authenticate` (RFC 6750 §3.1). It has none where the request has no bearer
+    /// credentials, and of a 403 the RFC knows one alone.
+    #[must_use]
+    pub fn error(self) -> Option<&'static str> {
+        match self {
+            Self::CredentialsRequired | Self::NotBearer => None,
+            Self::MissingSubject | Self::UnusableSubject => Some("insufficient_scope"),
+            _ => Some(self.code()),
         }
     }
 
@@ -67,57 +106,93 @@ impl Challenge {
     pub fn message(self) -> &'static str {
         match self {
             Self::CredentialsRequired => "No authorization token was found",
-            Self::TwoFields => "more than one Authorization field",
-            Self::NotOneToken => "not one token after Bearer",
-            Self::InvalidToken(error) => error.description(),
-            Self::UnusableSubject => {
-                "the subject (sub) is not 1 to 255 visible ASCII characters or a 64-bit integer"
+            Self::NotBearer => {
+                "No authorization token was found: the Authorization field is present, but its scheme is not Bearer (expected: Bearer, a space, the token)"
             }
+            Self::TwoFields => "more than one Authorization field: expected exactly one",
+            Self::NotPrintable => {
+                "the Authorization field has a byte outside printable ASCII (such as an ellipsis, a no-break space or a tab)"
+            }
+            Self::NoToken => "nothing follows Bearer in the Authorization field: expected a token",
+            Self::SeveralWords => "more than one word follows Bearer: expected a single token",
+            Self::ForeignCharacter => {
+                "the token has a character that no token has: check for quotes, braces, commas and other characters around it"
+            }
+            Self::InvalidToken(error) => error.description(),
+            Self::InsufficientScope => {
+                "the token does not grant every scope that this resource demands"
+            }
+            Self::MissingSubject => {
+                "the token has no user: it lacks the claim that JWT_USER_CLAIM names (by default sub)"
+            }
+            Self::UnusableSubject => {
+                "the claim that names the user is neither a 64-bit integer nor 1 to 255 visible ASCII characters (see JWT_USER_CLAIM)"
+            }
+        }
+    }
+
+    /// A short stable name of the rule that failed, for the log: lower case letters, digits and
+    /// underscores.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::CredentialsRequired => "no_credentials",
+            Self::NotBearer => "not_bearer",
+            Self::TwoFields => "two_fields",
+            Self::NotPrintable => "not_printable",
+            Self::NoToken => "no_token",
+            Self::SeveralWords => "several_words",
+            Self::ForeignCharacter => "foreign_character",
+            Self::InvalidToken(error) => error.id(),
+            Self::InsufficientScope => "insufficient_scope",
+            Self::MissingSubject => "missing_subject",
+            Self::UnusableSubject => "unusable_subject",
         }
     }
 
     /// The value of `WWW-Authenticate`, and the content that says the same in JSON.
     #[must_use]
-    pub fn text(self) -> Text {
-        /// Composed once: nobody can make the server format text, or allocate it, by sending bad
+    pub fn text(self) -> Refusal {
+        /// Composed once: no client can make the server format text, or allocate it, by sending bad
         /// tokens.
-        static TEXTS: LazyLock<Vec<(Challenge, Text)>> = LazyLock::new(|| {
+        static REFUSALS: LazyLock<Vec<(Challenge, Refusal)>> = LazyLock::new(|| {
             Challenge::all()
-                .map(|challenge| (challenge, Text::compose(challenge)))
+                .map(|challenge| (challenge, Refusal::compose(challenge)))
                 .collect()
         });
-        let ready = TEXTS.iter().find(|(challenge, _)| *challenge == self);
-        ready.map_or_else(|| Text::compose(self), |(_, text)| text.clone())
+        let ready = REFUSALS.iter().find(|(challenge, _)| *challenge == self);
+        ready.map_or_else(|| Refusal::compose(self), |(_, refusal)| refusal.clone())
     }
+}
 
-    /// For the log: the rule that failed.
-    pub(crate) fn rule(self) -> &'static str {
-        match self {
-            Self::InvalidToken(error) => error.description(),
-            _ => self.code(),
+/// A user that a proxy cannot be told.
+impl From<NoUser> for Challenge {
+    fn from(reason: NoUser) -> Self {
+        match reason {
+            NoUser::Absent => Self::MissingSubject,
+            NoUser::Unusable => Self::UnusableSubject,
         }
     }
 }
 
 /// What a challenge says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct Refusal {
     /// The value of `WWW-Authenticate`.
     pub field: HeaderValue,
     /// The JSON content.
     pub content: Bytes,
 }
 
-impl Text {
+impl Refusal {
     /// Codes and messages are printable ASCII without `"` and `\`, so that they stand unescaped in
-    /// a quoted-string (RFC 9110 §5.6.4), within what RFC 6750 §3 allows, and in JSON. Without
-    /// credentials the field names no error (RFC 6750 §3.1).
+    /// a quoted-string (RFC 9110 §5.6.4), within what RFC 6750 §3 allows, and in JSON.
     fn compose(challenge: Challenge) -> Self {
         let (code, message) = (challenge.code(), challenge.message());
-        let field = match challenge {
-            Challenge::CredentialsRequired => format!(r#"Bearer realm="{REALM}""#),
-            _ => {
-                format!(r#"Bearer realm="{REALM}", error="{code}", error_description="{message}""#)
+        let field = match challenge.error() {
+            None => format!(r#"Bearer realm="{REALM}""#),
+            Some(error) => {
+                format!(r#"Bearer realm="{REALM}", error="{error}", error_description="{message}""#)
             }
         };
         Self {
@@ -133,52 +208,68 @@ impl Text {
 ///
 /// # Errors
 ///
-/// The challenge to answer with: first for the number of `Authorization` fields, then for the
-/// scheme, then for the form of what follows it, then for the token.
+/// The challenge to respond with, for the first of these that holds: no `Authorization` field, or
+/// two; a byte outside printable ASCII; an empty value; another scheme; nothing after it; more than
+/// one word after it; a character that no token has; a token that does not verify.
 pub fn authenticate(
     fields: &HeaderMap,
     verifier: &Verifier,
     now: NumericDate,
 ) -> Result<VerifiedClaims, Challenge> {
-    let token = bearer_token(fields)?;
-    verifier.verify(token, now).map_err(|error| {
-        // Nothing that verifies has a character outside b64token, so that only refusals look.
-        if is_b64token(token) {
-            Challenge::InvalidToken(error)
-        } else {
-            Challenge::NotOneToken
-        }
-    })
-}
-
-/// The word after `Bearer` in the only `Authorization` field.
-fn bearer_token(fields: &HeaderMap) -> Result<&str, Challenge> {
     let mut values = fields.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Challenge::CredentialsRequired)?;
     if values.next().is_some() {
         return Err(Challenge::TwoFields);
     }
-    // What `to_str` does, many bytes at a time.
-    let value = str::from_utf8(value.as_bytes())
-        .ok()
-        .filter(|value| value.is_ascii())
-        .ok_or(Challenge::CredentialsRequired)?
-        .trim_ascii();
-    let scheme_len = value.find([' ', '\t']).unwrap_or(value.len());
-    let (scheme, rest) = value.split_at(scheme_len);
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(Challenge::CredentialsRequired);
-    }
-    Ok(rest.trim_start_matches(' '))
+    // RFC 9110 §5.6.3: white space around a value is not part of it.
+    let value = value.as_bytes().trim_ascii();
+    // Nothing that verifies has a fault of form, so only refusals look for one.
+    let verdict = match word_after_bearer(value) {
+        Some(word) => verifier.verify(word, now).map_err(Challenge::InvalidToken),
+        None => Err(Challenge::CredentialsRequired),
+    };
+    verdict.map_err(|challenge| fault(value).unwrap_or(challenge))
 }
 
-/// RFC 6750 §2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
-fn is_b64token(word: &str) -> bool {
+/// What follows the scheme `Bearer`, in any case, and spaces: a token if `fault` finds nothing.
+fn word_after_bearer(value: &[u8]) -> Option<&str> {
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return None;
+    }
+    let rest = str::from_utf8(rest).ok()?;
+    rest.starts_with(' ').then(|| rest.trim_start_matches(' '))
+}
+
+/// What is wrong with the form of a value, without white space around it.
+#[cold]
+fn fault(value: &[u8]) -> Option<Challenge> {
+    if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Some(Challenge::NotPrintable);
+    }
+    let mut words = value
+        .split(|&byte| byte == b' ')
+        .filter(|word| !word.is_empty());
+    let Some(scheme) = words.next() else {
+        return Some(Challenge::CredentialsRequired);
+    };
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return Some(Challenge::NotBearer);
+    }
+    let Some(token) = words.next() else {
+        return Some(Challenge::NoToken);
+    };
+    if words.next().is_some() {
+        return Some(Challenge::SeveralWords);
+    }
+    (!token.iter().all(|&byte| is_in_token(byte))).then_some(Challenge::ForeignCharacter)
+}
+
+/// The characters of RFC 6750 §2.1, `=` wherever it stands.
+fn is_in_token(byte: u8) -> bool {
     const CHARACTERS: [bool; 256] =
-        set_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/");
-    let text = word.trim_end_matches('=');
-    let is_in = |byte| CHARACTERS.get(usize::from(byte)) == Some(&true);
-    !text.is_empty() && text.bytes().all(is_in)
+        set_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=");
+    CHARACTERS.get(usize::from(byte)) == Some(&true)
 }
 
 /// The set of these bytes, as a table: bad tokens are long, and comparing each byte with

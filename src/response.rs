@@ -113,7 +113,7 @@ impl Answer {
         Self {
             challenge: Some(text.field),
             content: text.content,
-            rule: Some(challenge.rule()),
+            rule: Some(challenge.id()),
             ..Self::empty(challenge.status())
         }
     }

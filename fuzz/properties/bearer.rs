@@ -45,7 +45,7 @@ pub fn check(bytes: &[u8]) -> Result<(), Challenge> {
     verdict
 }
 
-/// The b64token of the credentials (RFC 6750 §2.1, RFC 9110 §11.4).
+/// The token of the credentials (RFC 6750 §2.1, RFC 9110 §11.4), with `=` wherever it likes.
 fn word(fields: &HeaderMap) -> Result<&str, Challenge> {
     let values: Vec<_> = fields.get_all(AUTHORIZATION).iter().collect();
     let value = match values[..] {
@@ -53,23 +53,35 @@ fn word(fields: &HeaderMap) -> Result<&str, Challenge> {
         [value] => value.as_bytes(),
         [..] => return Err(Challenge::TwoFields),
     };
-    let is_readable = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-    let text = str::from_utf8(value)
-        .unwrap_or_default()
-        .trim_matches([' ', '\t']);
-    let scheme = text.split([' ', '\t']).next().unwrap_or_default();
-    if !is_readable || !scheme.eq_ignore_ascii_case("bearer") {
+    let Some(text) = str::from_utf8(value)
+        .ok()
+        .map(|text| text.trim_matches([' ', '\t']))
+    else {
+        return Err(Challenge::NotPrintable);
+    };
+    if text.contains(|character: char| character != ' ' && !character.is_ascii_graphic()) {
+        return Err(Challenge::NotPrintable);
+    }
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [scheme, words @ ..] = &words[..] else {
         return Err(Challenge::CredentialsRequired);
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Challenge::NotBearer);
     }
-    let word = text[scheme.len()..].trim_start_matches(' ');
-    let characters = word.trim_end_matches('=');
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    let is_b64token = !characters.is_empty() && characters.bytes().all(is_allowed);
-    if is_b64token {
-        Ok(word)
-    } else {
-        Err(Challenge::NotOneToken)
+    let [word] = words else {
+        let is_alone = words.is_empty();
+        return Err(if is_alone {
+            Challenge::NoToken
+        } else {
+            Challenge::SeveralWords
+        });
+    };
+    let is_foreign = |other: char| !other.is_ascii_alphanumeric() && !"-._~+/=".contains(other);
+    if word.contains(is_foreign) {
+        return Err(Challenge::ForeignCharacter);
     }
+    Ok(word)
 }
 
 fn says_the_same_everywhere(challenge: Challenge) {
@@ -78,19 +90,24 @@ fn says_the_same_everywhere(challenge: Challenge) {
     let (scheme, parameters) = answers::challenge(field);
     assert_eq!((scheme, parameters[0].0), ("Bearer", "realm"));
 
-    let error = match challenge {
-        Challenge::CredentialsRequired => None,
-        Challenge::TwoFields | Challenge::NotOneToken => Some("invalid_request"),
-        Challenge::InvalidToken(_) => Some("invalid_token"),
-        Challenge::UnusableSubject => Some("unusable_subject"),
-    };
-    let status = if error == Some("unusable_subject") {
-        403
-    } else {
-        401
+    // RFC 6750 §3.1 registers three errors; the code of the content may say more.
+    let (status, code, error) = match challenge {
+        Challenge::CredentialsRequired | Challenge::NotBearer => {
+            (401, "credentials_required", None)
+        }
+        Challenge::TwoFields
+        | Challenge::NotPrintable
+        | Challenge::NoToken
+        | Challenge::SeveralWords
+        | Challenge::ForeignCharacter => (401, "invalid_request", Some("invalid_request")),
+        Challenge::InvalidToken(_) => (401, "invalid_token", Some("invalid_token")),
+        Challenge::InsufficientScope => (403, "insufficient_scope", Some("insufficient_scope")),
+        Challenge::MissingSubject | Challenge::UnusableSubject => {
+            (403, "unusable_subject", Some("insufficient_scope"))
+        }
     };
     assert_eq!(challenge.status().as_u16(), status);
-    assert_eq!(challenge.code(), error.unwrap_or("credentials_required"));
+    assert_eq!((challenge.code(), challenge.error()), (code, error));
 
     // RFC 6750 §3: no `"` and no `\` in either; §3.1: without credentials, no error.
     let said: Vec<_> = parameters[1..]

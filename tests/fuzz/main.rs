@@ -146,6 +146,8 @@ fn bearer_seeds_keep_its_property_and_reach_every_outcome() {
         Challenge::InvalidToken(Error::MissingAudience),
         Challenge::InvalidToken(Error::WrongAudience),
         // Said by a handler.
+        Challenge::InsufficientScope,
+        Challenge::MissingSubject,
         Challenge::UnusableSubject,
     ];
     for challenge in Challenge::all().filter(|challenge| !policy.contains(challenge)) {
