@@ -68,8 +68,8 @@ impl VerifiedClaims {
     }
 
     /// One claim by its name, read anew from the text; if the name occurs twice, the last one.
-    /// `None` if it is absent, or is one that no `Value` holds: a number beyond `f64`, half a
-    /// surrogate pair, more than 127 levels.
+    /// `None` if it is absent, or is one that no `Value` holds: a number beyond `f64` (unless the build
+    /// has `serde_json`'s `arbitrary_precision`), half a surrogate pair, more than 127 levels.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<Value> {
         serde_json::from_str(self.member(name)?).ok()

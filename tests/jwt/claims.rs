@@ -686,9 +686,11 @@ fn subject_that_is_given_twice_is_the_last_whatever_the_first_is() {
 #[test]
 fn claim_that_no_value_holds_is_not_told_and_hides_no_other() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    for odd in ["1e400".to_owned(), r#""\ud800""#.to_owned(), nested(128)] {
+    for odd in ["1e400", r#""\ud800""#, &nested(128)] {
         let claims = claims(&format!(r#"{{"odd":{odd},"sub":"alice"}}"#));
-        assert_eq!(claims.claim("odd"), None, "{odd}");
+        // With `arbitrary_precision` in the build a `Value` holds any number.
+        let is_held = odd == "1e400" && serde_json::from_str::<Value>(odd).is_ok();
+        assert_eq!(claims.claim("odd").is_some(), is_held, "{odd}");
         assert_eq!(claims.subject().as_deref(), Some("alice"), "{odd}");
     }
     assert!(

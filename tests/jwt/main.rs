@@ -1,4 +1,11 @@
 //! `resource_server::jwt` alone: what it accepts, what it refuses and why, and what that costs.
+//!
+//! Another crate of a build may turn on any feature of `serde_json`, and no verdict depends on that:
+//!
+//! ```text
+//! F=serde_json/arbitrary_precision,serde_json/float_roundtrip,serde_json/unbounded_depth
+//! cargo test --test jwt --test fuzz --features $F
+//! ```
 #![allow(
     missing_docs,
     unreachable_pub,

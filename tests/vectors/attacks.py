@@ -9,8 +9,7 @@ which knows nothing of them, has to come to the same, rule for rule, or nothing 
 
 A refused token has `rules`: the numbers of the rules that may be named as the one that refuses it. They are two where
 the contract leaves the choice: 2 or 3 when the signature part is not canonical base64url of 32 bytes; 5 beside another
-where a verifier that refuses every duplicate name, or whose JSON parser refuses a number beyond a double or a lone
-surrogate, stops earlier. `either` is a token whose verdict is the verifier's own choice: it must be answered, quickly
+where a verifier that refuses every duplicate name, or whose JSON parser refuses a lone surrogate, stops earlier. `either` is a token whose verdict is the verifier's own choice: it must be answered, quickly
 and without a panic, and that is all.
 """
 
