@@ -165,7 +165,7 @@ impl Challenge {
     }
 }
 
-/// A user that a proxy cannot be told.
+/// The token verifies, and there is no user to name to a proxy.
 impl From<NoUser> for Challenge {
     fn from(reason: NoUser) -> Self {
         match reason {

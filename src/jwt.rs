@@ -109,9 +109,9 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// The first rule that the token breaks, in the order of [`Error`]'s variants; but a token with
-    /// a wrong MAC is told so even if its header or payload is not base64url, save for padding. At
-    /// the very second of `exp` a token is expired; at the very second of `nbf` it is valid. An `exp`
+    /// The first rule that the token breaks, in the order of [`Error`]'s variants; but a wrong MAC is
+    /// reported before a header or payload that is not base64url, unless it has padding. At the very
+    /// second of `exp` a token is expired; at the very second of `nbf` it is valid. An `exp`
     /// of 253402300800 is allowed, and any above it is rejected.
     pub fn verify(&self, token: &str, now: NumericDate) -> Result<VerifiedClaims, Error> {
         let text = token;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The rule that a token broke. The first failure decides, in the order of the variants; a token
-/// whose form and MAC are both wrong may be told either.
+/// The rule that a token broke. The first failure decides, in the order of the variants; if form and
+/// MAC are both wrong, either may be reported.
 ///
 /// An error carries no text from the token, so that it can be logged and sent to the caller as it
 /// is.
