@@ -23,11 +23,13 @@
 //! | [`site`] | what all connections share |
 //! | [`dispatch`] | path and method to handler: the whole site on one screen |
 //! | `handlers` | what the resources answer |
+//! | `access` | one line of JSON per request |
 //! | [`auth`] | the `Authorization` field to claims or a challenge: the only bridge |
 //! | [`response`] | the few answers that exist |
 //! | [`log`] | lines that nobody has to read |
 //! | [`jwt`] | tokens, without HTTP |
 
+mod access;
 pub mod auth;
 pub mod config;
 mod connection;

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use hyper::http::request::Parts;
 
+use crate::access;
 use crate::dispatch::dispatch;
 use crate::jwt::Verifier;
-use crate::log::{self, Lines};
+use crate::log::Lines;
 use crate::response::Answer;
 
 /// The verifier and the limits of a running server.
@@ -61,7 +62,7 @@ impl Site {
         let mut answer = dispatch(head, &self.verifier);
         answer.close |= self.closing.closes_this();
         if let Some((log, started)) = started {
-            log.push(&log::access_line(head, peer, &answer, started.elapsed()));
+            log.push(&access::access_line(head, peer, &answer, started.elapsed()));
         }
         answer
     }
