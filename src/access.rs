@@ -1,60 +1,130 @@
-//! One line of JSON per request.
+//! The access log: one line of JSON per request.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hyper::StatusCode;
 use hyper::http::request::Parts;
 
+use crate::jwt::VerifiedClaims;
 use crate::response::Answer;
 
 /// The most characters of a path and of a method that are logged: the site's own are shorter, and
 /// tokens end up in others.
 const MAX_LOGGED: usize = 64;
 
-/// One request as a line of JSON: who asked what, what was answered, how long that took, and for a
-/// refusal the rule. No query and no field of the request is in it, so no token; whatever the
-/// client chose is short and escaped.
+/// The most characters of a user that are logged: no more can be named to a proxy.
+const MAX_USER_LOGGED: usize = 255;
+
+/// The line of one request: where it came from, what it asked, what the response was, how long that
+/// took; for an error its code and the rule it broke; and the user, if the request was
+/// authenticated. No query and no field of the request is in it, so no token; what the client
+/// chose is short and escaped.
 pub(crate) fn access_line(
     head: &Parts,
     peer: SocketAddr,
     answer: &Answer,
+    claims: Option<&VerifiedClaims>,
     took: Duration,
 ) -> String {
-    let time = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let mut line = format!(
-        r#"{{"time":{}.{:03},"peer":"{peer}","method":{},"path":{},"status":{},"duration_us":{}"#,
-        time.as_secs(),
-        time.subsec_millis(),
-        quoted(head.method.as_str()),
-        quoted(head.uri.path()),
+    let mut line = beginning(peer);
+    member("method", head.method.as_str(), MAX_LOGGED, &mut line);
+    member("path", head.uri.path(), MAX_LOGGED, &mut line);
+    // Writing to a string cannot fail.
+    let _ = write!(
+        line,
+        r#","status":{},"duration_us":{}"#,
         answer.status.as_u16(),
         took.as_micros(),
     );
+    if let Some(code) = answer.code {
+        member("code", code, usize::MAX, &mut line);
+    }
     if let Some(rule) = answer.rule {
-        let _ = write!(line, r#","rule":{}"#, quoted(rule));
+        member("rule", rule, usize::MAX, &mut line);
+    }
+    if let Some(user) = claims.and_then(|claims| claims.user().ok()) {
+        member("user", &user, MAX_USER_LOGGED, &mut line);
     }
     line.push('}');
     line
 }
 
-/// The beginning of a text as a JSON string in ASCII, so that nothing in it is a line break to
-/// anybody.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for character in text.chars().take(MAX_LOGGED) {
+/// The line of a head that hyper rejects, before there is a request: method and path are not known,
+/// and neither is when it began.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the engine to call"))]
+pub(crate) fn rejected_line(peer: SocketAddr, status: StatusCode) -> String {
+    let rule = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "head_too_large",
+        _ => "invalid_head",
+    };
+    let mut line = beginning(peer);
+    let _ = write!(
+        line,
+        r#","method":null,"path":null,"status":{},"duration_us":null"#,
+        status.as_u16(),
+    );
+    member("code", "bad_request", usize::MAX, &mut line);
+    member("rule", rule, usize::MAX, &mut line);
+    line.push('}');
+    line
+}
+
+/// Time and peer of a line.
+fn beginning(peer: SocketAddr) -> String {
+    let time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!(
+        r#"{{"time":{}.{:03},"peer":"{peer}""#,
+        time.as_secs(),
+        time.subsec_millis(),
+    )
+}
+
+/// Appends a member: the first `most` characters of a text, as a JSON string in ASCII, so that no
+/// reader of logs takes anything in it for a line break.
+fn member(name: &str, text: &str, most: usize, line: &mut String) {
+    let _ = write!(line, r#","{name}":""#);
+    for character in text.chars().take(most) {
         match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            ' '..='~' => quoted.push(character),
+            '"' | '\\' => line.extend(['\\', character]),
+            ' '..='~' => line.push(character),
             _ => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(quoted, "\\u{unit:04x}");
+                    let _ = write!(line, "\\u{unit:04x}");
                 }
             }
         }
     }
-    quoted.push('"');
-    quoted
+    line.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_of_a_rejected_head_says_which_limit_or_grammar_it_broke() {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+        for (status, rule) in [
+            (StatusCode::BAD_REQUEST, "invalid_head"),
+            (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+            ),
+        ] {
+            let line = rejected_line(peer, status);
+            let (time, rest) = line.split_once(',').unwrap_or_default();
+            assert!(time.starts_with(r#"{"time":1"#), "{line}");
+            assert_eq!(
+                rest,
+                format!(
+                    r#""peer":"192.0.2.1:4711","method":null,"path":null,"status":{},"duration_us":null,"code":"bad_request","rule":"{rule}"}}"#,
+                    status.as_u16(),
+                )
+            );
+        }
+    }
 }

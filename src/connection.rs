@@ -20,8 +20,8 @@ use crate::idle::{Idle, Watch};
 use crate::site::Site;
 
 /// The most bytes that are read and thrown away after the last answer: enough for a client that
-/// sends 10 MiB before it looks for one.
-const MAX_LINGER_LEN: usize = 16 * 1024 * 1024;
+/// sends 20 MB before it looks for one, as a proxy does that asks with its client's content.
+const MAX_LINGER_LEN: usize = 32 * 1024 * 1024;
 
 /// How long such a client may be silent before the connection closes for good.
 const LINGER_TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! What the resources answer. A protected handler asks for [`VerifiedClaims`], which only a checked
+//! What the resources respond. A protected handler takes [`VerifiedClaims`], which only a verified
 //! token yields.
 
 use hyper::StatusCode;
@@ -8,8 +8,8 @@ use crate::auth::Challenge;
 use crate::jwt::VerifiedClaims;
 use crate::response::Answer;
 
-/// The longest subject that `/auth` hands to a proxy, in bytes: it becomes a field that every
-/// upstream must take.
+/// The longest user that `/auth` hands to a proxy, in bytes: it becomes a field that every upstream
+/// must take.
 const MAX_USER_LEN: usize = 255;
 
 /// `GET /resource`
@@ -22,15 +22,17 @@ pub(crate) fn secret(_: &VerifiedClaims) -> Answer {
     Answer::json(r#"{"message":"Secret resource. You should be logged in to see this."}"#)
 }
 
-/// `GET /auth`: yes, and who. A token without a subject that can stand in a field is refused, so
-/// that a proxy which copies the field never hands on what the client sent in its place.
-pub(crate) fn auth(claims: &VerifiedClaims) -> Answer {
-    match claims.subject().as_deref().and_then(user) {
-        Some(user) => Answer {
+/// `/auth`: yes, and the user. A token whose user cannot be the value of a field is rejected, so
+/// that a proxy that copies the field never forwards what its client sent in it.
+///
+/// 200 and not 204: Envoy and Oathkeeper take only 200 for a yes.
+pub(crate) fn gate(claims: &VerifiedClaims) -> Answer {
+    match user(claims) {
+        Ok(user) => Answer {
             user: Some(user),
-            ..Answer::empty(StatusCode::NO_CONTENT)
+            ..Answer::empty(StatusCode::OK)
         },
-        None => Answer::challenge(Challenge::UnusableSubject),
+        Err(challenge) => Answer::challenge(challenge),
     }
 }
 
@@ -39,9 +41,13 @@ pub(crate) fn health() -> Answer {
     Answer::json(r#"{"message":"ok"}"#)
 }
 
-/// The subject as a field value: 1 to 255 visible ASCII characters, no space.
-fn user(subject: &str) -> Option<HeaderValue> {
-    let usable = (1..=MAX_USER_LEN).contains(&subject.len())
-        && subject.bytes().all(|byte| byte.is_ascii_graphic());
-    usable.then(|| HeaderValue::from_str(subject).ok())?
+/// The user as the value of a field: 1 to 255 visible ASCII characters, no space.
+fn user(claims: &VerifiedClaims) -> Result<HeaderValue, Challenge> {
+    let user = claims.user()?;
+    let is_usable = (1..=MAX_USER_LEN).contains(&user.len())
+        && user.bytes().all(|byte| byte.is_ascii_graphic());
+    match HeaderValue::from_str(&user) {
+        Ok(field) if is_usable => Ok(field),
+        _ => Err(Challenge::UnusableSubject),
+    }
 }

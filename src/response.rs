@@ -10,9 +10,6 @@ use hyper::{Response, StatusCode};
 
 use crate::auth::Challenge;
 
-/// The methods of every resource, as `Allow` lists them.
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
-
 /// The field that tells a proxy who is asking.
 const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 
@@ -32,14 +29,95 @@ pub struct Answer {
     pub user: Option<HeaderValue>,
     /// `WWW-Authenticate`.
     pub challenge: Option<HeaderValue>,
-    /// Whether to send `Allow`.
-    pub allow: bool,
+    /// `Allow`.
+    pub allow: Option<&'static str>,
     /// Whether to send `Cache-Control: no-store`.
     pub no_store: bool,
     /// Whether to close the connection afterwards.
     pub close: bool,
-    /// For the log: the rule that the request broke.
+    /// The stable `code` of an error, which its content also has, if any.
+    pub code: Option<&'static str>,
+    /// For the log: the stable id of the rule that the request broke.
     pub rule: Option<&'static str>,
+}
+
+/// The content of an error: no client can make the server compose it.
+macro_rules! error {
+    ($code:literal, $message:literal) => {
+        concat!(r#"{"code":""#, $code, r#"","message":""#, $message, r#""}"#)
+    };
+}
+
+/// What a resource supports.
+pub(crate) struct Methods {
+    /// As `Allow` lists it.
+    pub(crate) allow: &'static str,
+    /// The content of a 405.
+    pub(crate) refusal: &'static str,
+}
+
+/// [`Methods`] of their names, the last after a semicolon.
+macro_rules! methods {
+    ($first:literal $(, $other:literal)*; $last:literal) => {
+        Methods {
+            allow: concat!($first, $(", ", $other,)* ", ", $last),
+            refusal: concat!(
+                r#"{"code":"method_not_allowed","message":"this resource supports only "#,
+                $first, $(", ", $other,)* " and ", $last, r#""}"#
+            ),
+        }
+    };
+}
+pub(crate) use methods;
+
+/// What makes a request a bad one: its method, its target or its `Host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadRequest {
+    /// The method is `CONNECT` (RFC 9110 §9.3.6).
+    Connect,
+    /// The target is `*`, and the method is not `OPTIONS` (RFC 9112 §3.2.4).
+    Asterisk,
+    /// The target names a user before its host (RFC 9110 §4.2.4).
+    UserInformation,
+    /// The target is neither a path nor an http or https URL with a host (RFC 9112 §3.2).
+    Target,
+    /// `Host` is missing, not the only one, or not a host and an optional port (RFC 9112 §3.2).
+    Host,
+}
+
+impl BadRequest {
+    /// For the log.
+    const fn id(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Asterisk => "asterisk_target",
+            Self::UserInformation => "userinfo_in_target",
+            Self::Target => "invalid_target",
+            Self::Host => "invalid_host",
+        }
+    }
+
+    const fn content(self) -> &'static str {
+        match self {
+            Self::Connect => error!(
+                "bad_request",
+                "CONNECT is not supported: this server is not a proxy"
+            ),
+            Self::Asterisk => error!("bad_request", "the request target * is for OPTIONS only"),
+            Self::UserInformation => error!(
+                "bad_request",
+                "the request target names a user before its host: remove all up to the at sign"
+            ),
+            Self::Target => error!(
+                "bad_request",
+                "expected a request target that is a path or an http or https URL"
+            ),
+            Self::Host => error!(
+                "bad_request",
+                "expected exactly one Host field: a host and an optional port"
+            ),
+        }
+    }
 }
 
 impl Answer {
@@ -51,9 +129,10 @@ impl Answer {
             content: Bytes::new(),
             user: None,
             challenge: None,
-            allow: false,
+            allow: None,
             no_store: false,
             close: false,
+            code: None,
             rule: None,
         }
     }
@@ -68,42 +147,47 @@ impl Answer {
     }
 
     /// 204 with `Allow` (RFC 9110 §9.3.7).
-    pub(crate) fn options() -> Self {
+    pub(crate) fn options(methods: &Methods) -> Self {
         Self {
-            allow: true,
+            allow: Some(methods.allow),
             ..Self::empty(StatusCode::NO_CONTENT)
         }
     }
 
     /// 405 with `Allow` (RFC 9110 §15.5.6).
-    pub(crate) fn method_not_allowed() -> Self {
-        let content = r#"{"code":"method_not_allowed","message":"This resource answers GET, HEAD and OPTIONS"}"#;
+    pub(crate) fn method_not_allowed(methods: &Methods) -> Self {
         Self {
-            allow: true,
-            ..Self::refusal(
+            allow: Some(methods.allow),
+            ..Self::error(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                content,
+                "method_not_allowed",
+                methods.refusal,
             )
         }
     }
 
     /// 404.
     pub(crate) fn not_found() -> Self {
-        Self::refusal(
+        Self::error(
             StatusCode::NOT_FOUND,
             "not_found",
-            r#"{"code":"not_found","message":"There is no such resource"}"#,
+            "not_found",
+            error!("not_found", "no such resource"),
         )
     }
 
-    /// 400: the `Host` field is not as RFC 9112 §3.2 asks. Whoever sends such a request may
-    /// disagree with us about where the next one begins, so the connection closes.
-    pub(crate) fn bad_host() -> Self {
-        let content = r#"{"code":"bad_request","message":"A request has one Host field, with a host and perhaps a port"}"#;
+    /// A 400. The sender of such a request may see another end of it than this server does, so the
+    /// connection closes.
+    pub(crate) fn bad_request(fault: BadRequest) -> Self {
         Self {
             close: true,
-            ..Self::refusal(StatusCode::BAD_REQUEST, "bad_request", content)
+            ..Self::error(
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                fault.id(),
+                fault.content(),
+            )
         }
     }
 
@@ -113,14 +197,21 @@ impl Answer {
         Self {
             challenge: Some(text.field),
             content: text.content,
+            code: Some(challenge.code()),
             rule: Some(challenge.id()),
             ..Self::empty(challenge.status())
         }
     }
 
-    fn refusal(status: StatusCode, rule: &'static str, content: &'static str) -> Self {
+    fn error(
+        status: StatusCode,
+        code: &'static str,
+        rule: &'static str,
+        content: &'static str,
+    ) -> Self {
         Self {
             content: Bytes::from_static(content.as_bytes()),
+            code: Some(code),
             rule: Some(rule),
             ..Self::empty(status)
         }
@@ -145,8 +236,8 @@ impl Answer {
         if let Some(challenge) = self.challenge {
             fields.insert(WWW_AUTHENTICATE, challenge);
         }
-        if self.allow {
-            fields.insert(ALLOW, METHODS);
+        if let Some(methods) = self.allow {
+            fields.insert(ALLOW, HeaderValue::from_static(methods));
         }
         if self.no_store {
             fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

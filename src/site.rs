@@ -59,10 +59,17 @@ impl Site {
     /// Answers one request and logs it.
     pub(crate) fn answer(&self, head: &Parts, peer: SocketAddr) -> Answer {
         let started = self.access_log.as_ref().map(|log| (log, Instant::now()));
-        let mut answer = dispatch(head, &self.verifier);
+        let (mut answer, claims) = dispatch(head, &self.verifier);
         answer.close |= self.closing.closes_this();
         if let Some((log, started)) = started {
-            log.push(&access::access_line(head, peer, &answer, started.elapsed()));
+            let took = started.elapsed();
+            log.push(&access::access_line(
+                head,
+                peer,
+                &answer,
+                claims.as_ref(),
+                took,
+            ));
         }
         answer
     }

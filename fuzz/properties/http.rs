@@ -141,6 +141,16 @@ impl Client {
                 "{answer:?}"
             );
         }
+        // Without a route that is open, with any method, only a token makes a yes.
+        let has = |text: &str| {
+            self.sends
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        };
+        if !["/resource", "/healthz", "*", "://"].into_iter().any(has) {
+            let is_yes = |answer: &&Answer| (200..300).contains(&answer.status);
+            assert!(answers.iter().filter(is_yes).count() <= self.tokens);
+        }
         for (at, answer) in answers.iter().enumerate() {
             let is_last = at + 1 == answers.len();
             self.is_as_its_status_says(answer, is_last);
@@ -234,10 +244,16 @@ impl Client {
             assert!(answer.member("message").is_some(), "{answer:?}");
         }
         match (answer.status, code.as_deref()) {
-            (200, None) => {}
+            (200, None) => {
+                let is_empty = answer.field("content-length") == Some("0");
+                assert_eq!(answer.field("x-auth-request-user").is_some(), is_empty);
+                assert_eq!(answer.field("allow"), None);
+            }
             (204, None) => {
                 assert!(answer.content.is_empty());
                 assert_eq!(answer.field("content-length"), None);
+                assert_eq!(answer.field("x-auth-request-user"), None);
+                assert_eq!(answer.field("allow"), Some("GET, HEAD, OPTIONS"));
             }
             (400, Some("bad_request") | None) | (431, None) => assert!(closes, "{answer:?}"),
             (401, Some("credentials_required" | "invalid_request" | "invalid_token") | None)

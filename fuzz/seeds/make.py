@@ -337,6 +337,15 @@ HTTP = {
     "head-then-get": get("/resource", method="HEAD") + RESOURCE,
     "auth": get("/auth", AUTHORIZATION),
     "auth-without-token": get("/auth"),
+    "auth-options": get("/auth", "X-Auth-Request-User: admin\r\n", method="OPTIONS") + RESOURCE,
+    "auth-head": get("/auth", AUTHORIZATION, method="HEAD"),
+    "auth-any-method": "\n"
+    + "".join(
+        request("/auth", AUTHORIZATION * (number % 2), method=method)
+        for number, method in enumerate(("POST", "PUT", "PATCH", "DELETE", "QUERY", "TRACE", "BREW"))
+    ),
+    "auth-content-missing": get("/auth", AUTHORIZATION + "Content-Length: 9\r\n", method="POST"),
+    "auth-bad-host": get("/auth", AUTHORIZATION + "Host: a\r\n"),
     "options": get("/resource/secret", method="OPTIONS"),
     "post": "\n" + post("Content-Length: 3\r\n", "abc") + RESOURCE,
     "post-content-missing": "\n" + post("Content-Length: 300\r\n", "abc"),
@@ -349,6 +358,15 @@ HTTP = {
     "smuggling-bad-chunk": "\n" + post(CHUNKED, "z\r\n"),
     "expect-continue": "\n" + post("Content-Length: 3\r\nExpect: 100-continue\r\n", "abc"),
     "connect": "\nCONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+    "connect-auth": get("/auth", AUTHORIZATION, method="CONNECT") + RESOURCE,
+    "asterisk": get("*", method="OPTIONS") + RESOURCE,
+    "asterisk-get": get("*") + RESOURCE,
+    "options-of-the-server": get("http://a", method="OPTIONS") + RESOURCE,
+    "authority-form": get("a:80") + RESOURCE,
+    "userinfo": get("http://u:p@a/resource") + RESOURCE,
+    "another-scheme": get("ftp://a/resource") + RESOURCE,
+    "host-percent": get("/resource").replace("Host: a", "Host: a%zz") + RESOURCE,
+    "host-address": get("/resource").replace("Host: a", "Host: [::1]:80") + RESOURCE,
     "upgrade": get("/resource", "Connection: upgrade\r\nUpgrade: h2c\r\n"),
     "http-2-preface": "\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "http-1-0": get("/resource", version="1.0"),

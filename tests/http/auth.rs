@@ -1,20 +1,48 @@
-//! `/auth`: whom it names, and whom it cannot name.
+//! `/auth`, the gate that a proxy asks: the same question with every method, the user it names, and
+//! the tokens whose user it cannot name.
 
-use crate::harness::{Response, Server, token};
+use std::io::Read as _;
+
+use crate::harness::{PATIENCE, Response, Server, good_token, token};
+
+/// Methods that proxies keep from their clients, and some that nobody has registered.
+const METHODS: [&str; 14] = [
+    "GET",
+    "HEAD",
+    "OPTIONS",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "QUERY",
+    "TRACE",
+    "PROPFIND",
+    "BREW",
+    "get",
+    "Post",
+    "CONNECTED",
+];
+
+const FORGED: &str = "X-Auth-Request-User: admin";
 
 /// `GET /auth` with a token whose subject is this JSON text.
 fn auth(server: &Server, sub: &str) -> Response {
     server.get_with_token("/auth", &token(&format!(r#"{{"sub":{sub}}}"#)))
 }
 
+/// The fields of a yes.
+fn fields_naming(user: &str) -> [(&str, &str); 3] {
+    [
+        ("cache-control", "no-store"),
+        ("content-length", "0"),
+        ("x-auth-request-user", user),
+    ]
+}
+
 fn assert_names(server: &Server, sub: &str, user: &str) {
     let response = auth(server, sub);
-    assert_eq!(response.status, 204, "{sub}");
-    assert_eq!(
-        response.fields(),
-        [("cache-control", "no-store"), ("x-auth-request-user", user)],
-        "{sub}"
-    );
+    assert_eq!(response.status, 200, "{sub}");
+    assert_eq!(response.fields(), fields_naming(user), "{sub}");
 }
 
 fn assert_unusable(server: &Server, claims: &str) {
@@ -30,12 +58,182 @@ fn assert_unusable(server: &Server, claims: &str) {
     assert_eq!(response.field("content-length"), Some("0"), "{claims}");
     let challenge = response.field("www-authenticate").expect("a challenge");
     assert!(
-        challenge.contains(r#"error="unusable_subject""#),
+        challenge.contains(r#"error="insufficient_scope""#),
         "{challenge}"
     );
     // Who wants the gate without the name has the other path.
     let secret = server.get_with_token("/resource/secret", &token);
     assert_eq!(secret.status, 200, "{claims}");
+}
+
+#[test]
+fn every_method_with_a_valid_token_is_a_yes() {
+    let server = Server::start();
+    let authorization = format!("Authorization: Bearer {}", good_token());
+    for path in [
+        "/auth",
+        "/auth?a=b",
+        "/auth?scope=admin",
+        "http://test/auth",
+    ] {
+        for method in METHODS {
+            let response = server.request(method, path, &[&authorization, FORGED]);
+            assert_eq!(response.status, 200, "{method} {path}");
+            assert_eq!(response.fields(), fields_naming("alice"), "{method} {path}");
+        }
+    }
+}
+
+/// Whatever a proxy copies from a client besides, the method alone included: a preflight has no
+/// token, and neither has an attacker that forges the identity.
+#[test]
+fn no_method_without_a_valid_token_is_a_yes() {
+    let server = Server::start();
+    let expired = format!(
+        "Authorization: Bearer {}",
+        token(r#"{"sub":"alice","exp":1}"#)
+    );
+    let unusable = format!("Authorization: Bearer {}", token("{}"));
+    let preflight = [
+        "Origin: https://a.example",
+        "Access-Control-Request-Method: PUT",
+        FORGED,
+    ];
+    for method in METHODS {
+        for (fields, status) in [
+            (&[FORGED] as &[&str], 401),
+            (&preflight, 401),
+            (&[FORGED, "Authorization: Bearer a.b.c"], 401),
+            (&[FORGED, "Authorization: Basic YTpi"], 401),
+            (&[FORGED, &expired], 401),
+            (&[FORGED, "X-HTTP-Method-Override: OPTIONS"], 401),
+            (&[FORGED, "Upgrade: websocket", "Connection: upgrade"], 401),
+            (&[FORGED, "Content-Length: 0"], 401),
+            (&[FORGED, &unusable], 403),
+        ] {
+            let response = server.request(method, "/auth", fields);
+            let context = format!("{method} {fields:?}: {response:?}");
+            assert_eq!(response.status, status, "{context}");
+            assert_eq!(
+                response.field("cache-control"),
+                Some("no-store"),
+                "{context}"
+            );
+            assert_eq!(response.field("content-length"), Some("0"), "{context}");
+            assert_eq!(response.content, "", "{context}");
+            assert!(response.field("www-authenticate").is_some(), "{context}");
+            for absent in ["x-auth-request-user", "allow", "content-type"] {
+                assert_eq!(response.field(absent), None, "{context}");
+            }
+        }
+    }
+}
+
+/// Envoy and some scripts ask with the fields of a write and without its content.
+#[test]
+fn write_whose_content_does_not_follow_is_a_yes_and_the_connection_ends() {
+    let server = Server::start();
+    let authorization = format!("Authorization: Bearer {}", good_token());
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "QUERY", "OPTIONS"] {
+        for fields in [
+            &["Content-Length: 20"] as &[&str],
+            &["Content-Length: 20", "Expect: 100-continue"],
+            &["Content-Length: 20971520", "Content-Type: application/json"],
+            &["Transfer-Encoding: chunked"],
+            &["Transfer-Encoding: chunked", "Expect: 100-continue"],
+        ] {
+            let mut client = server.connect();
+            client.request(method, "/auth", &[fields, &[&authorization]].concat());
+            let response = client.response();
+            let context = format!("{method} {fields:?}: {response:?}");
+            assert_eq!(response.status, 200, "{context}");
+            assert_eq!(
+                response.field("x-auth-request-user"),
+                Some("alice"),
+                "{context}"
+            );
+            assert_eq!(response.field("connection"), Some("close"), "{context}");
+            assert!(client.is_closed_within(PATIENCE), "{context}");
+        }
+    }
+}
+
+#[test]
+fn write_without_content_keeps_the_connection() {
+    let server = Server::start();
+    let authorization = format!("Authorization: Bearer {}", good_token());
+    let mut client = server.connect();
+    for method in ["POST", "PUT", "PATCH", "DELETE", "QUERY", "HEAD"] {
+        for fields in [
+            &[] as &[&str],
+            &["Content-Length: 0"],
+            &["Expect: 100-continue"],
+        ] {
+            client.request(method, "/auth", &[fields, &[&authorization]].concat());
+            let response = client.response_to(method);
+            assert_eq!(
+                response.fields(),
+                fields_naming("alice"),
+                "{method} {fields:?}"
+            );
+        }
+    }
+}
+
+/// The client looks for a response only when it has sent everything.
+#[test]
+fn write_of_20_megabytes_is_a_yes_that_arrives() {
+    const LEN: usize = 20_000_000;
+    let server = Server::start();
+    for (authorization, status) in [
+        (format!("Authorization: Bearer {}\r\n", good_token()), 200),
+        (String::new(), 401),
+    ] {
+        for method in ["POST", "PUT", "GET"] {
+            let mut client = server.connect();
+            client.send(format!(
+                "{method} /auth HTTP/1.1\r\nHost: test\r\n{authorization}Content-Length: {LEN}\r\n\r\n"
+            ));
+            for _ in 0..LEN / 50_000 {
+                client.send([b'x'; 50_000]);
+            }
+            let response = client.response();
+            assert_eq!(response.status, status, "{method}");
+            assert_eq!(response.field("connection"), Some("close"), "{method}");
+            client.finish_sending();
+            assert_eq!(
+                client.stream.read(&mut [0]).expect("no reset"),
+                0,
+                "{method}"
+            );
+        }
+    }
+}
+
+#[test]
+fn longer_path_is_not_the_gate() {
+    let server = Server::start();
+    let authorization = format!("Authorization: Bearer {}", good_token());
+    for path in [
+        "/authx",
+        "/auth.",
+        "/auth;a",
+        "/aut",
+        "/AUTH",
+        "/auth%2Fa",
+        "//auth",
+        "/x/auth",
+    ] {
+        for method in METHODS {
+            let response = server.request(method, path, &[&authorization]);
+            assert_eq!(response.status, 404, "{method} {path}");
+            assert_eq!(
+                response.field("x-auth-request-user"),
+                None,
+                "{method} {path}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -207,7 +405,7 @@ fn subject_given_twice_is_the_last_or_refused() {
     ] {
         let response = server.get_with_token("/auth", &token(claims));
         match response.status {
-            204 => assert_eq!(response.field("x-auth-request-user"), Some("bob")),
+            200 => assert_eq!(response.field("x-auth-request-user"), Some("bob")),
             status => assert_eq!(status, 401),
         }
     }
@@ -215,7 +413,7 @@ fn subject_given_twice_is_the_last_or_refused() {
         server
             .get_with_token("/auth", &token(r#"{"sub":"alice","sub":null}"#))
             .status,
-        204
+        200
     );
 }
 

@@ -84,6 +84,7 @@ fn jwt_knows_nothing_of_http() {
         "http",
         "http_body_util",
         "tokio",
+        "access",
         "auth",
         "config",
         "connection",

@@ -220,7 +220,7 @@ fn large_content_is_answered_everywhere_and_not_stored() {
             ("GET /resource", 200),
             ("PUT /resource/secret", 405),
             ("GET /resource/secret", 401),
-            ("POST /auth", 405),
+            ("POST /auth", 401),
             ("GET /auth", 401),
             ("POST /healthz", 405),
             ("OPTIONS /healthz", 204),
