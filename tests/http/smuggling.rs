@@ -120,6 +120,326 @@ fn bad_chunks_are_not_followed_by_a_request() {
     }
 }
 
+/// Fields that name a transfer coding, in every form in which two parsers may see different ends.
+const CODINGS: &[&str] = &[
+    // Right, and in odd letters and places.
+    "Transfer-Encoding: chunked",
+    "transfer-encoding: chunked",
+    "TRANSFER-ENCODING: CHUNKED",
+    "tRANSFER-eNCODING: cHuNkEd",
+    "Transfer-Encoding:chunked",
+    "Transfer-Encoding:   chunked",
+    "Transfer-Encoding: chunked ",
+    "Transfer-Encoding:\tchunked",
+    "Transfer-Encoding: \t chunked\t ",
+    "X: y\r\nTransfer-Encoding: chunked\r\nY: z",
+    "Connection: keep-alive\r\nTransfer-Encoding: chunked",
+    "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked",
+    "Connection: Content-Length\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+    "TE: trailers\r\nTrailer: X\r\nTransfer-Encoding: chunked",
+    // A name that is not quite the field's.
+    "Transfer-Encoding : chunked",
+    "Transfer-Encoding\t: chunked",
+    " Transfer-Encoding: chunked",
+    "\tTransfer-Encoding: chunked",
+    "Transfer-\r\n Encoding: chunked",
+    "Transfer-Encoding\r\n: chunked",
+    "Transfer-Encoding\u{0}: chunked",
+    "Transfer-Encoding\u{b}: chunked",
+    "Transfer Encoding: chunked",
+    "\u{0}Transfer-Encoding: chunked",
+    "X: y\rTransfer-Encoding: chunked",
+    "X: y\u{0}\r\nTransfer-Encoding: chunked",
+    // A line that is folded, or ends in an odd way.
+    "Transfer-Encoding:\r\n chunked",
+    "Transfer-Encoding:\r\n\tchunked",
+    "Transfer-Encoding:\n chunked",
+    "Transfer-Encoding: chunked\r\n ",
+    "Transfer-Encoding: chunked\r\n , identity",
+    "X: y\r\n Transfer-Encoding: chunked",
+    "X: y\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\nX: y",
+    "Transfer-Encoding: chunked\r\r\nX: y",
+    "Transfer-Encoding: chunked\u{0}",
+    "Transfer-Encoding: \u{0}chunked",
+    "Transfer-Encoding: chun\u{0}ked",
+    "Transfer-Encoding: chunked\u{b}",
+    "Transfer-Encoding: \u{c}chunked",
+    "Transfer-Encoding: chunked\u{1f}",
+    "Transfer-Encoding: chunked\u{7f}",
+    "Transfer-Encoding: chunked\u{a0}",
+    "Transfer-Encoding: \u{a0}chunked",
+    "Transfer-Encoding: \u{ff43}hunked",
+    "Transfer-Encoding: chun\u{212a}ed",
+    // Other codings, lists, parameters.
+    "Transfer-Encoding:",
+    "Transfer-Encoding: ",
+    "Transfer-Encoding: ,",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding: gzip",
+    "Transfer-Encoding: compress, deflate",
+    "Transfer-Encoding: xchunked",
+    "Transfer-Encoding: chunkedx",
+    "Transfer-Encoding: x chunked",
+    "Transfer-Encoding: chunked x",
+    "Transfer-Encoding: chunk",
+    "Transfer-Encoding: \"chunked\"",
+    "Transfer-Encoding: 'chunked'",
+    "Transfer-Encoding: <chunked>",
+    "Transfer-Encoding: [chunked]",
+    "Transfer-Encoding: chunked;x",
+    "Transfer-Encoding: chunked; q=1",
+    "Transfer-Encoding: chunked;",
+    "Transfer-Encoding: chunked:",
+    "Transfer-Encoding: chunked,",
+    "Transfer-Encoding: ,chunked",
+    "Transfer-Encoding: , ,chunked",
+    "Transfer-Encoding: chunked, identity",
+    "Transfer-Encoding: identity, chunked",
+    "Transfer-Encoding: gzip, chunked",
+    "Transfer-Encoding: gzip;q=\",chunked",
+    "Transfer-Encoding: chunked, chunked",
+    "Transfer-Encoding: chunked, gzip",
+    "Transfer-Encoding: chunked\tidentity",
+    "Transfer-Encoding: chunked%20",
+    "Transfer-Encoding: =?us-ascii?q?chunked?=",
+    // Twice, and with a length.
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+    "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding:",
+    "Transfer-Encoding:\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\ntransfer-encoding: x",
+    "Transfer-Encoding: cow\r\nTransfer-Encoding: chunked",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: 5",
+    "Content-Length: 0\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: 0",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\nContent-Length: 6",
+    "Content-Length: 5\r\nContent-Length: 6\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: x",
+    "Transfer-Encoding: chunked\r\nContent-Length: -1",
+    "Content-Length: x\r\nTransfer-Encoding: chunked",
+    "Content-Length: 5\r\nTransfer-Encoding: identity",
+    "Content-Length: 5\r\nTransfer-Encoding: xchunked",
+    "Content-Length: 5\r\nTransfer-Encoding : chunked",
+    "Content-Length: 5\r\nTransfer-Encoding:\r\n chunked",
+    "Content-Length: 5\r\nTransfer-Encoding: \u{b}chunked",
+    "Expect: 100-continue\r\nTransfer-Encoding: chunked",
+    "Upgrade: h2c\r\nConnection: upgrade\r\nTransfer-Encoding: chunked",
+    "Upgrade: websocket\r\nConnection: upgrade\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+];
+
+/// Content in chunks, and what may be taken for it.
+const CHUNKS: &[&str] = &[
+    "0\r\n\r\n",
+    "5\r\nhello\r\n0\r\n\r\n",
+    "00000005\r\nhello\r\n000\r\n\r\n",
+    "A\r\nhelloworld\r\n0\r\n\r\n",
+    // Extensions.
+    "5;a\r\nhello\r\n0\r\n\r\n",
+    "5;a=b;c=\"d\"\r\nhello\r\n0;e\r\n\r\n",
+    "5;\r\nhello\r\n0\r\n\r\n",
+    "5 ;a\r\nhello\r\n0\r\n\r\n",
+    "5;a\nhello\r\n0\r\n\r\n",
+    "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+    "5;\u{0}\r\nhello\r\n0\r\n\r\n",
+    "0;\r\n\r\n",
+    // Trailers.
+    "0\r\nX: y\r\n\r\n",
+    "5\r\nhello\r\n0\r\nContent-Length: 50\r\nHost: b\r\n\r\n",
+    "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "0\r\nX: y\r\n z\r\n\r\n",
+    "0\r\nX : y\r\n\r\n",
+    "0\r\nX\r\n\r\n",
+    "0\r\n: y\r\n\r\n",
+    "0\r\nX: \u{0}\r\n\r\n",
+    "0\r\nX: y\n\r\n",
+    "0\r\nGET /resource HTTP/1.1\r\nHost: test\r\n\r\n",
+    // Sizes that are none.
+    "",
+    "\r\n",
+    "\r\n0\r\n\r\n",
+    " 5\r\nhello\r\n0\r\n\r\n",
+    "5 \r\nhello\r\n0\r\n\r\n",
+    "5\t\r\nhello\r\n0\r\n\r\n",
+    "-5\r\nhello\r\n0\r\n\r\n",
+    "-1\r\n\r\n0\r\n\r\n",
+    "+5\r\nhello\r\n0\r\n\r\n",
+    "0x5\r\nhello\r\n0\r\n\r\n",
+    "5h\r\nhello\r\n0\r\n\r\n",
+    "5_0\r\nhello\r\n0\r\n\r\n",
+    "5.0\r\nhello\r\n0\r\n\r\n",
+    "5,\r\nhello\r\n0\r\n\r\n",
+    "g\r\n\r\n",
+    "\"5\"\r\nhello\r\n0\r\n\r\n",
+    "\u{0}5\r\nhello\r\n0\r\n\r\n",
+    "5\u{0}\r\nhello\r\n0\r\n\r\n",
+    "\u{ff15}\r\nhello\r\n0\r\n\r\n",
+    "fffffffffffffff0\r\nhello\r\n0\r\n\r\n",
+    "ffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+    "10000000000000005\r\nhello\r\n0\r\n\r\n",
+    "00000000000000000000000000000005\r\nhello\r\n0\r\n\r\n",
+    "100000000\r\nhello\r\n0\r\n\r\n",
+    // Lines that end in an odd way, or too early, or too late.
+    "5\nhello\r\n0\r\n\r\n",
+    "5\rhello\r\n0\r\n\r\n",
+    "5\r\r\nhello\r\n0\r\n\r\n",
+    "5\r\nhello\n0\r\n\r\n",
+    "5\r\nhello0\r\n\r\n",
+    "5\r\nhello\r0\r\n\r\n",
+    "5\r\nhello\r\n\r\n0\r\n\r\n",
+    "4\r\nhello\r\n0\r\n\r\n",
+    "6\r\nhello\r\n0\r\n\r\n",
+    "5\r\nhello\r\n0\n\n",
+    "5\r\nhello\r\n0\r\n\n",
+    "5\r\nhello\r\n0\n\r\n",
+    "5\r\nhello\r\n0\r\r\n\r\n",
+    "5\r\nhello\r\n0\r\n\rX\r\n",
+    "5\r\nhello\r\n0\r\n",
+    "5\r\nhello\r\n0",
+    "5\r\nhello\r\n",
+    "5\r\nhel",
+    "hello",
+];
+
+/// Whatever its end is, a request with a transfer coding is the last one.
+fn assert_at_most_one_answer(server: &Server, request: &str) {
+    let statuses = statuses(server, format!("{request}{SMUGGLED}").as_bytes());
+    let is_fine = statuses.len() <= 1 && statuses.iter().all(|status| *status >= 200);
+    assert!(is_fine, "{statuses:?} to {request:?}");
+}
+
+#[test]
+fn nothing_after_a_transfer_coding_in_any_form_is_answered() {
+    assert!(CODINGS.len() + CHUNKS.len() > 150);
+    let server = Server::start();
+    let token = crate::harness::good_token();
+    for codings in CODINGS {
+        for line in [
+            "POST /resource HTTP/1.1",
+            "GET /resource HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "POST /auth HTTP/1.1",
+            "PUT http://test/nowhere HTTP/1.1",
+            "POST /resource HTTP/1.0\r\nConnection: keep-alive",
+        ] {
+            for content in ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "hello", ""] {
+                assert_at_most_one_answer(
+                    &server,
+                    &format!(
+                        "{line}\r\nHost: test\r\nAuthorization: Bearer {token}\r\n{codings}\r\n\r\n{content}"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_after_chunks_in_any_form_is_answered() {
+    let server = Server::start();
+    for content in CHUNKS {
+        for fields in [
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5",
+            "Transfer-Encoding: chunked\r\nExpect: 100-continue",
+        ] {
+            for line in [
+                "POST /resource",
+                "GET /resource",
+                "POST /auth",
+                "QUERY /nowhere",
+            ] {
+                let head = format!("{line} HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n");
+                assert_at_most_one_answer(&server, &format!("{head}{content}"));
+            }
+        }
+    }
+}
+
+/// The same, where the content comes a while after its head, in bytes.
+#[test]
+fn nothing_after_chunks_that_come_late_is_answered() {
+    let server = Server::start();
+    for content in CHUNKS {
+        let mut client = server.connect();
+        client.send("POST /auth HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(client.response().status, 401, "{content:?}");
+        // The server may have closed by now, which fails this write and nothing else.
+        for byte in format!("{content}{SMUGGLED}").bytes() {
+            if std::io::Write::write_all(&mut client.stream, &[byte]).is_err() {
+                break;
+            }
+        }
+        assert_eq!(client.rest(), b"", "{content:?}");
+    }
+}
+
+/// A tunnel, a target that names no resource: a proxy may see the beginning of something else.
+#[test]
+fn nothing_after_a_tunnel_or_a_target_without_a_path_is_answered() {
+    let server = Server::start();
+    for line in [
+        "CONNECT test:80",
+        "CONNECT /resource",
+        "CONNECT /auth",
+        "CONNECT *",
+        "CONNECT http://test/resource",
+        "GET *",
+        "POST *",
+        "GET test:80",
+        "GET test",
+        "OPTIONS test",
+        "POST u@test",
+        "GET http://u@test/resource",
+        "GET ftp://test/resource",
+    ] {
+        for fields in [
+            "",
+            "Content-Length: 0\r\n",
+            "Content-Length: 5\r\n",
+            "Upgrade: h2c\r\nConnection: upgrade\r\n",
+            "Connection: keep-alive\r\n",
+        ] {
+            let request = format!("{line} HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+            assert_one_answer(&server, &request, 400);
+        }
+    }
+}
+
+/// An offer of another protocol changes nothing: the next request is of HTTP/1.1, once.
+#[test]
+fn request_after_an_offered_upgrade_is_a_request() {
+    let server = Server::start();
+    for fields in [
+        "Upgrade: h2c\r\nConnection: upgrade",
+        "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+        "Upgrade: websocket\r\nConnection: keep-alive, upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Upgrade: TLS/1.0, HTTP/1.1\r\nConnection: upgrade",
+        "Upgrade: h2c",
+        "Upgrade: ",
+        "Connection: upgrade",
+    ] {
+        for (line, status) in [
+            ("GET /resource", 200),
+            ("GET /auth", 401),
+            ("OPTIONS *", 204),
+            ("POST /resource", 405),
+        ] {
+            let last = "GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+            let bytes =
+                format!("{line} HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n{last}{SMUGGLED}");
+            assert_eq!(
+                statuses(&server, bytes.as_bytes()),
+                [status, 200],
+                "{bytes}"
+            );
+        }
+    }
+}
+
 #[test]
 fn head_that_breaks_the_grammar_is_refused() {
     let server = Server::start();
