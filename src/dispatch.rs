@@ -1,4 +1,4 @@
-//! The whole site on one screen: which path is which resource, and who may see it.
+//! The whole site on one screen: which path is which resource, and what it takes to see it.
 
 use std::net::Ipv6Addr;
 use std::time::SystemTime;
@@ -17,7 +17,8 @@ use crate::response::{Answer, BadRequest, Methods, methods};
 /// What every resource but the gate supports.
 const METHODS: Methods = methods!("GET", "HEAD"; "OPTIONS");
 
-/// Who may see a resource. The types see to it that no protected handler runs without claims:
+/// A resource and what it takes to see it. The types ensure that no protected handler runs without
+/// claims:
 ///
 /// ```
 /// # use resource_server::{dispatch::Resource, jwt::VerifiedClaims, response::Answer};
@@ -31,26 +32,27 @@ const METHODS: Methods = methods!("GET", "HEAD"; "OPTIONS");
 /// let resource = Resource::Public(mine);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub enum Resource {
-    /// Any client.
+pub enum Resource<'p> {
+    /// Open to every client.
     Public(fn() -> Answer),
-    /// A client with a valid bearer token. No response may be stored.
+    /// Needs a valid bearer token. No response may be stored.
     Protected(fn(&VerifiedClaims) -> Answer),
-    /// As `Protected`, but asked by a proxy: the same question with every method, as some proxies
-    /// keep their client's. An error has no content: nginx would drop it, and the connection with
-    /// it.
-    Gate(fn(&VerifiedClaims) -> Answer),
+    /// As `Protected`, but asked by a proxy. Every method is the same question, as some proxies keep
+    /// their client's. The path may demand scopes. No response has content, a 400 included: nginx
+    /// drops the connection together with the content.
+    Gate(fn(&VerifiedClaims, Option<&str>) -> Answer, Option<&'p str>),
 }
 
 /// The resource at a path. Paths match byte for byte: no decoding, no case folding, no trailing
 /// slash.
-fn resource(path: &str) -> Option<Resource> {
+fn resource(path: &str) -> Option<Resource<'_>> {
     Some(match path {
         "/resource" => Resource::Public(handlers::public),
         "/resource/secret" => Resource::Protected(handlers::secret),
         "/healthz" => Resource::Public(handlers::health),
-        "/auth" => Resource::Gate(handlers::gate),
-        _ => return None,
+        "/auth" => Resource::Gate(handlers::gate, None),
+        // The gateway chooses what follows: a client can only append a query or a fragment to it.
+        _ => Resource::Gate(handlers::gate, Some(path.strip_prefix("/auth/")?)),
     })
 }
 
@@ -67,7 +69,7 @@ pub fn dispatch(request: &Parts, verifier: &Verifier) -> (Answer, Option<Verifie
     match resource {
         None | Some(Resource::Public(_)) => {}
         Some(Resource::Protected(_)) => answer.no_store = true,
-        Some(Resource::Gate(_)) => {
+        Some(Resource::Gate(..)) => {
             answer.no_store = true;
             answer.content = Bytes::new();
         }
@@ -75,16 +77,18 @@ pub fn dispatch(request: &Parts, verifier: &Verifier) -> (Answer, Option<Verifie
     (answer, claims)
 }
 
-/// What a resource responds; hyper leaves out the content where the method is `HEAD`.
+/// What a resource responds. hyper leaves out the content if the method is `HEAD`.
 fn respond(
-    resource: Option<Resource>,
+    resource: Option<Resource<'_>>,
     request: &Parts,
     verifier: &Verifier,
 ) -> (Answer, Option<VerifiedClaims>) {
     let answer = match (resource, &request.method) {
         (None, _) => Answer::not_found(),
-        (Some(Resource::Gate(handler)), _)
-        | (Some(Resource::Protected(handler)), &Method::GET | &Method::HEAD) => {
+        (Some(Resource::Gate(handler, scopes)), _) => {
+            return authenticated(&request.headers, verifier, |claims| handler(claims, scopes));
+        }
+        (Some(Resource::Protected(handler)), &Method::GET | &Method::HEAD) => {
             return authenticated(&request.headers, verifier, handler);
         }
         (Some(Resource::Public(handler)), &Method::GET | &Method::HEAD) => handler(),
@@ -109,8 +113,8 @@ fn authenticated(
 enum Target {
     /// The resource at the target's path.
     Resource,
-    /// The server as a whole: `OPTIONS` with `*`, or with a URL without a path, which is how `*`
-    /// looks on its way through a proxy (RFC 9112 §3.2.4).
+    /// The server as a whole: `OPTIONS` with `*`, or with a URL without a path, which is what a
+    /// client sends to a proxy instead (RFC 9112 §3.2.4).
     Server,
 }
 
@@ -128,7 +132,7 @@ fn target(request: &Parts) -> Result<Target, BadRequest> {
         (None, _) => Target::Resource,
         (Some(authority), path) => {
             validate_url(uri.scheme(), authority)?;
-            // To hyper no path is `/`, which is not a resource.
+            // hyper reads no path as `/`, which is not a resource.
             if is_options && path == "/" {
                 Target::Server
             } else {

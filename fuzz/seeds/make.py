@@ -337,6 +337,13 @@ HTTP = {
     "head-then-get": get("/resource", method="HEAD") + RESOURCE,
     "auth": get("/auth", AUTHORIZATION),
     "auth-without-token": get("/auth"),
+    "auth-scope": get("/auth/read", AUTHORIZATION) + RESOURCE,
+    "auth-scopes": get("/auth/write+read?scope=admin", AUTHORIZATION, method="PUT"),
+    "auth-scope-not-granted": get("/auth/read+admin", AUTHORIZATION) + RESOURCE,
+    "auth-scope-not-named": get('/auth/a"+b', AUTHORIZATION) + RESOURCE,
+    "auth-scopes-empty": get("/auth/", AUTHORIZATION) + request("/auth/read++write", AUTHORIZATION),
+    "auth-scopes-too-many": get("/auth/" + "+".join(["read"] * 17), AUTHORIZATION),
+    "auth-scope-without-token": get("/auth/read"),
     "auth-options": get("/auth", "X-Auth-Request-User: admin\r\n", method="OPTIONS") + RESOURCE,
     "auth-head": get("/auth", AUTHORIZATION, method="HEAD"),
     "auth-any-method": "\n"

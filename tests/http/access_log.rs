@@ -36,6 +36,8 @@ fn entry_has_the_fields_of_the_contract_and_no_other() {
     let server = logging();
     let expired = token(r#"{"sub":"alice","exp":1}"#);
     let spaced = token(r#"{"sub":"a b"}"#);
+    let nobody = token(r#"{"scope":"read"}"#);
+    let reader = token(r#"{"sub":"alice","scope":"read"}"#);
     let good = good_token();
     let bearer = |token: &str| format!("Authorization: Bearer {token}");
     let host = || "Host: another".to_owned();
@@ -120,6 +122,38 @@ fn entry_has_the_fields_of_the_contract_and_no_other() {
             403,
             Some(("unusable_subject", "unusable_subject")),
             Some("a b"),
+        ),
+        (
+            "GET",
+            "/auth",
+            bearer(&nobody),
+            403,
+            Some(("unusable_subject", "missing_subject")),
+            None,
+        ),
+        (
+            "GET",
+            "/auth/read",
+            bearer(&nobody),
+            403,
+            Some(("unusable_subject", "missing_subject")),
+            None,
+        ),
+        (
+            "PUT",
+            "/auth/read",
+            bearer(&reader),
+            200,
+            None,
+            Some("alice"),
+        ),
+        (
+            "PUT",
+            "/auth/read+admin",
+            bearer(&reader),
+            403,
+            Some(("insufficient_scope", "insufficient_scope")),
+            Some("alice"),
         ),
         (
             "GET",

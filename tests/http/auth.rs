@@ -210,6 +210,292 @@ fn write_of_20_megabytes_is_a_yes_that_arrives() {
     }
 }
 
+/// The status of `GET` of this path, with these claims, and the scopes that the challenge names.
+fn demand(server: &Server, path: &str, claims: &str) -> (u16, Option<String>) {
+    let response = server.get_with_token(path, &token(claims));
+    assert_eq!(response.content, "", "{path} {claims}");
+    assert_eq!(
+        response.field("content-length"),
+        Some("0"),
+        "{path} {claims}"
+    );
+    assert_eq!(
+        response.field("cache-control"),
+        Some("no-store"),
+        "{path} {claims}"
+    );
+    let is_yes = response.status == 200;
+    assert_eq!(
+        response.field("x-auth-request-user").is_some(),
+        is_yes,
+        "{path} {claims}"
+    );
+    let challenge = response.field("www-authenticate");
+    assert_eq!(challenge.is_none(), is_yes, "{path} {claims}");
+    if let Some(challenge) = challenge {
+        let beginning =
+            r#"Bearer realm="resource-server", error="insufficient_scope", error_description=""#;
+        assert!(challenge.starts_with(beginning), "{challenge}");
+    }
+    let named = challenge
+        .and_then(|challenge| challenge.split_once(", scope=\""))
+        .map(|(_, rest)| {
+            rest.strip_suffix('"')
+                .expect("the last parameter")
+                .to_owned()
+        });
+    (response.status, named)
+}
+
+#[test]
+fn every_demanded_scope_must_be_granted() {
+    let server = Server::start();
+    let granted = |scope: &str| format!(r#"{{"sub":"alice","scope":{scope}}}"#);
+    for (path, scope, status) in [
+        ("/auth/read", r#""read""#, 200),
+        ("/auth/read", r#""read write""#, 200),
+        ("/auth/write", r#""read write""#, 200),
+        ("/auth/read+write", r#""read write""#, 200),
+        ("/auth/write+read", r#""read write""#, 200),
+        ("/auth/read+read", r#""read""#, 200),
+        ("/auth/read", r#"["read","write"]"#, 200),
+        ("/auth/read+write", r#"["write","read"]"#, 200),
+        ("/auth/admin", r#""read""#, 403),
+        ("/auth/read+admin", r#""read""#, 403),
+        ("/auth/admin+read", r#""read""#, 403),
+        ("/auth/rea", r#""read""#, 403),
+        ("/auth/reads", r#""read""#, 403),
+        ("/auth/Read", r#""read""#, 403),
+        ("/auth/READ", r#""read""#, 403),
+        ("/auth/read", r#""""#, 403),
+        ("/auth/read", r#"[]"#, 403),
+        ("/auth/read", r#"["read",1]"#, 403),
+        ("/auth/read", r#"["read write"]"#, 403),
+        ("/auth/read", r#"{"read":true}"#, 403),
+        ("/auth/true", "true", 403),
+        ("/auth/1", "1", 403),
+        ("/auth/null", "null", 403),
+        // A slash is part of a scope, and so is everything but a plus sign.
+        ("/auth/api/read", r#""api/read""#, 200),
+        ("/auth/api/read", r#""api read""#, 403),
+        ("/auth//", r#""/""#, 200),
+        ("/auth/read/", r#""read""#, 403),
+        ("/auth/read,write", r#""read write""#, 403),
+        ("/auth/read,write", r#""read,write""#, 200),
+        (
+            "/auth/https://a.example/read",
+            r#""https://a.example/read""#,
+            200,
+        ),
+        ("/auth/read:all", r#""read:all""#, 200),
+        ("/auth/*", r#""*""#, 200),
+        ("/auth/admin", r#""*""#, 403),
+        // Nothing is decoded.
+        ("/auth/%72ead", r#""read""#, 403),
+        ("/auth/%72ead", r#""%72ead""#, 200),
+        ("/auth/read%20write", r#""read write""#, 403),
+        ("/auth/read%2Bwrite", r#""read write""#, 403),
+        ("/auth/read%2Bwrite", r#""read%2Bwrite""#, 200),
+        // No client's query or fragment gets there.
+        ("/auth/read?scope=admin", r#""read""#, 200),
+        ("/auth/admin?scope=read", r#""read""#, 403),
+        ("/auth/admin?read", r#""read""#, 403),
+        ("/auth/read#+admin", r#""read""#, 200),
+        ("/auth?scope=admin", r#""read""#, 200),
+        // An empty word is granted to nobody.
+        ("/auth/", r#""read""#, 403),
+        ("/auth/", r#""""#, 403),
+        ("/auth/?read", r#""read""#, 403),
+        ("/auth/+", r#""read""#, 403),
+        ("/auth/read+", r#""read""#, 403),
+        ("/auth/+read", r#""read""#, 403),
+        ("/auth/read++write", r#""read write""#, 403),
+        ("/auth/", r#"[""]"#, 403),
+        ("/auth/+", r#"["","+"]"#, 403),
+        ("/auth/read+", r#"["read",""]"#, 403),
+    ] {
+        let (actual, _) = demand(&server, path, &granted(scope));
+        assert_eq!(actual, status, "{path} {scope}");
+    }
+    assert_eq!(demand(&server, "/auth/read", r#"{"sub":"alice"}"#).0, 403);
+}
+
+#[test]
+fn sixteen_scopes_can_be_demanded_and_one_more_is_granted_to_nobody() {
+    let server = Server::start();
+    let words: Vec<String> = (0..17).map(|number| format!("s{number}")).collect();
+    let claims = format!(r#"{{"sub":"alice","scope":"{}"}}"#, words.join(" "));
+    for (count, status) in [(1, 200), (15, 200), (16, 200), (17, 403)] {
+        let path = format!("/auth/{}", words[..count].join("+"));
+        assert_eq!(demand(&server, &path, &claims).0, status, "{count}");
+    }
+    let path = format!("/auth/{}", ["s0"; 17].join("+"));
+    assert_eq!(demand(&server, &path, &claims).0, 403);
+    let path = format!("/auth/{}", "+".repeat(15_000));
+    assert_eq!(demand(&server, &path, &claims).0, 403);
+}
+
+/// RFC 6750 §3.1 and RFC 6749 §3.3.
+#[test]
+fn challenge_names_the_demanded_scopes_if_they_are_short_and_scope_tokens() {
+    let server = Server::start();
+    let longest = "x".repeat(255);
+    let pair = format!("{}+{}", "x".repeat(127), "y".repeat(127));
+    let long_pair = format!("{}+{}", "x".repeat(127), "y".repeat(128));
+    for (scopes, named) in [
+        ("admin", Some("admin")),
+        ("a+b", Some("a b")),
+        ("a+b+c", Some("a b c")),
+        ("https://a.example/read", Some("https://a.example/read")),
+        // hyper drops a fragment.
+        ("a#b", Some("a")),
+        ("!$%&'()*,-./:;=@[]^_|~", Some("!$%&'()*,-./:;=@[]^_|~")),
+        (&longest, Some(&*longest)),
+        (&format!("{longest}x"), None),
+        (&pair, Some(&*pair.replace('+', " "))),
+        (&long_pair, None),
+        ("", None),
+        ("+", None),
+        ("a+", None),
+        ("+a", None),
+        ("a++b", None),
+        ("caf\u{e9}", None),
+        ("a+caf\u{e9}", None),
+        ("a\"", None),
+        ("a\",+error=\"x", None),
+        ("a\\", None),
+    ] {
+        let path = format!("/auth/{scopes}");
+        let mut client = server.connect();
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\n\r\n",
+            token(r#"{"sub":"alice","scope":"read"}"#)
+        ));
+        let response = client.response();
+        let challenge = response.field("www-authenticate").unwrap_or_default();
+        // A target that is none to hyper is a 400.
+        assert!([400, 403].contains(&response.status), "{scopes}");
+        assert!(response.status == 403 || named.is_none(), "{scopes}");
+        let actual = challenge.split_once(", scope=").map(|(_, value)| value);
+        let expected = named.map(|named| format!("\"{named}\""));
+        assert_eq!(actual, expected.as_deref(), "{scopes}");
+        assert_eq!(
+            challenge.matches("error=").count(),
+            usize::from(response.status == 403)
+        );
+    }
+}
+
+/// Who asks comes before what may be done.
+#[test]
+fn demand_without_a_valid_token_is_the_question_without_it() {
+    let server = Server::start();
+    for path in [
+        "/auth/admin",
+        "/auth/",
+        "/auth/a+",
+        "/auth/a+b?c",
+        "/auth//",
+    ] {
+        for method in METHODS {
+            for fields in [
+                &[FORGED] as &[&str],
+                &[FORGED, "Authorization: Bearer a.b.c"],
+            ] {
+                let with = server.request(method, path, fields);
+                let without = server.request(method, "/auth", fields);
+                assert_eq!(with.status, 401, "{method} {path}");
+                assert_eq!(with.fields(), without.fields(), "{method} {path}");
+            }
+        }
+    }
+    let authorization = format!(
+        "Authorization: Bearer {}",
+        token(r#"{"sub":"a","scope":"admin"}"#)
+    );
+    for method in METHODS {
+        let yes = server.request(method, "/auth/admin", &[&authorization]);
+        assert_eq!(
+            (yes.status, yes.fields()),
+            (200, fields_naming("a").to_vec()),
+            "{method}"
+        );
+        let no = server.request(method, "/auth/root", &[&authorization, FORGED]);
+        assert_eq!(
+            (no.status, no.field("x-auth-request-user")),
+            (403, None),
+            "{method}"
+        );
+        assert_eq!(no.field("allow"), None, "{method}");
+    }
+}
+
+/// A token that lacks the scope is told so, whether it has a user or not.
+#[test]
+fn demand_is_checked_before_the_user() {
+    let server = Server::start();
+    for (claims, named) in [
+        (r#"{"scope":"a"}"#, Some("b")),
+        (r#"{"sub":"","scope":""}"#, Some("b")),
+    ] {
+        assert_eq!(
+            demand(&server, "/auth/b", claims),
+            (403, named.map(str::to_owned))
+        );
+    }
+    assert_eq!(demand(&server, "/auth/a", r#"{"scope":"a"}"#), (403, None));
+}
+
+/// What the gate itself allocates, for a yes and for each no. Whoever can make it allocate more has
+/// the secret.
+#[test]
+fn gate_allocates_the_user_or_the_challenge_that_names_scopes_alone() {
+    use allocation_counter::measure;
+    use resource_server::dispatch::dispatch;
+    use resource_server::jwt::{Key, Policy, Verifier};
+
+    let key = Key::new(crate::harness::SECRET.as_bytes()).expect("a secret");
+    let verifier = Verifier::new(key, Policy::default());
+    let request = |method: &str, path: &str, token: &str| {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "test")
+            .header("authorization", format!("Bearer {token}"));
+        request.body(()).expect("a request").into_parts().0
+    };
+    let good = token(r#"{"sub":"alice","scope":"read write"}"#);
+    let bad = format!("{}AAAA", &good[..good.len() - 4]);
+    let nobody = token(r#"{"scope":"read"}"#);
+    // Refusals are composed at the first of them.
+    drop(dispatch(&request("GET", "/auth", &bad), &verifier));
+    for (method, path, token, status, allocations) in [
+        ("GET", "/resource", &good, 200, 0),
+        ("POST", "/resource", &good, 405, 0),
+        ("OPTIONS", "/resource", &good, 204, 0),
+        ("GET", "/nowhere", &good, 404, 0),
+        ("CONNECT", "/auth", &good, 400, 0),
+        ("GET", "/auth", &bad, 401, 0),
+        ("GET", "/resource/secret", &bad, 401, 0),
+        ("POST", "/auth/read", &bad, 401, 0),
+        // One is the payload, decoded.
+        ("GET", "/resource/secret", &good, 200, 1),
+        ("POST", "/auth", &good, 200, 2),
+        ("GET", "/auth/read+write", &good, 200, 2),
+        ("GET", "/auth", &nobody, 403, 1),
+        ("GET", "/auth/admin", &good, 403, 2),
+        ("GET", "/auth/read+admin", &good, 403, 2),
+        ("GET", "/auth/", &good, 403, 1),
+    ] {
+        let request = request(method, path, token);
+        let mut actual = None;
+        let info = measure(|| actual = Some(dispatch(&request, &verifier)));
+        let (answer, _) = actual.expect("an answer");
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(info.count_total, allocations, "{method} {path}");
+    }
+}
+
 #[test]
 fn longer_path_is_not_the_gate() {
     let server = Server::start();
