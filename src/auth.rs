@@ -223,12 +223,19 @@ pub fn authenticate(
     }
     // RFC 9110 §5.6.3: white space around a value is not part of it.
     let value = value.as_bytes().trim_ascii();
-    // Nothing that verifies has a fault of form, so only refusals look for one.
-    let verdict = match word_after_bearer(value) {
-        Some(word) => verifier.verify(word, now).map_err(Challenge::InvalidToken),
-        None => Err(Challenge::CredentialsRequired),
+    let Some(word) = word_after_bearer(value) else {
+        return Err(fault(value).unwrap_or(Challenge::CredentialsRequired));
     };
-    verdict.map_err(|challenge| fault(value).unwrap_or(challenge))
+    verifier.verify(word, now).map_err(|error| {
+        // Nothing that verifies has a fault of form, so only refusals look for one, and most have
+        // none.
+        let challenge = Challenge::InvalidToken(error);
+        if !word.is_empty() && word.bytes().all(is_in_token) {
+            challenge
+        } else {
+            fault(value).unwrap_or(challenge)
+        }
+    })
 }
 
 /// What follows the scheme `Bearer`, in any case, and spaces: a token if `fault` finds nothing.
