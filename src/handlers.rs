@@ -65,10 +65,10 @@ fn user(claims: &VerifiedClaims) -> Result<HeaderValue, Challenge> {
 }
 
 /// Returns whether the token grants every scope of a demand, as it stands in the path: `+`
-/// separates, nothing is decoded. No token grants an empty word, or more than [`MAX_SCOPES`].
+/// separates, nothing is decoded. No token grants the empty scope, or more than [`MAX_SCOPES`].
 fn grants_all(claims: &VerifiedClaims, scopes: &str) -> bool {
     let mut words = scopes.split('+');
-    words.clone().count() <= MAX_SCOPES && words.all(|word| !word.is_empty() && claims.grants(word))
+    words.clone().count() <= MAX_SCOPES && words.all(|word| claims.grants(word))
 }
 
 /// 403, with the demand in the challenge (RFC 6750 §3.1) if it is short and of scope-tokens. The
