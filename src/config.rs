@@ -1,27 +1,110 @@
 //! Environment variables to [`Config`]. Each value is parsed once, here, and each error names its
 //! variable.
 
+mod names;
+mod secret;
+
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::jwt::{Key, Policy, Verifier};
+use crate::jwt::{EmptySecret, Key, Policy, Verifier};
 use crate::server::Limits;
 
-/// The port of a server that is told none.
+use secret::{Secret, Secrets};
+
+/// Every variable: its name, its default, and what it means.
+pub const VARIABLES: [(&str, &str, &str); 19] = [
+    (
+        "API_PORT",
+        "5000",
+        "TCP port, 0 to 65535; 0 lets the system choose",
+    ),
+    ("API_HOST", "127.0.0.1", "IP address to listen on"),
+    (
+        "API_WORKERS",
+        "available CPUs",
+        "threads that serve, 1 to 256",
+    ),
+    (
+        "API_MAX_CONNECTIONS",
+        "1024",
+        "connections served at once, 1 to 1000000",
+    ),
+    (
+        "API_HEADER_TIMEOUT",
+        "10",
+        "seconds to send a request or to take a response, 1 to 3600",
+    ),
+    (
+        "API_IDLE_TIMEOUT",
+        "60",
+        "seconds a connection may be idle, 1 to 3600",
+    ),
+    (
+        "API_ANSWER_TIMEOUT",
+        "30",
+        "seconds for a handler to answer, 1 to 3600",
+    ),
+    (
+        "API_DRAIN_TIMEOUT",
+        "8",
+        "seconds for requests in flight at shutdown, 0 to 3600",
+    ),
+    (
+        "API_LOG",
+        "errors",
+        "\"errors\", or \"access\" for a line per request as well",
+    ),
+    ("JWT_SECRET", "", "the HS256 secret, 32 bytes or more"),
+    (
+        "JWT_SECRET_FILE",
+        "",
+        "the path of a file with it; re-read at SIGHUP",
+    ),
+    (
+        "JWT_SECRET_PREVIOUS",
+        "",
+        "a second accepted secret, for rotation",
+    ),
+    (
+        "JWT_SECRET_PREVIOUS_FILE",
+        "",
+        "the path of a file with it, which may be empty",
+    ),
+    ("JWT_ISSUER", "", "the iss that a token must have"),
+    ("JWT_AUDIENCE", "", "the aud that a token must name"),
+    (
+        "JWT_LEEWAY",
+        "0",
+        "seconds that clocks may differ, 0 to 300",
+    ),
+    (
+        "JWT_REQUIRE_EXP",
+        "false",
+        "\"true\" rejects tokens without exp",
+    ),
+    ("JWT_USER_CLAIM", "sub", "the claim that names the user"),
+    (
+        "JWT_SCOPE_CLAIM",
+        "scope",
+        "the claim that lists the scopes",
+    ),
+];
+
+/// The port if `API_PORT` is not set.
 const DEFAULT_PORT: u16 = 5000;
 
-/// The address of a server that is told none: nobody outside this machine reaches it.
+/// The address if `API_HOST` is not set: nothing outside this machine reaches it.
 const DEFAULT_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Threads, at the most.
@@ -33,14 +116,17 @@ const DEFAULT_MAX_CONNECTIONS: u32 = 1024;
 /// Connections served at once, at the most.
 const MAX_CONNECTIONS: u32 = 1_000_000;
 
-/// Seconds for one head or one answer: a good client needs less than one, a phone in a tunnel a
+/// Seconds for one head or one response: a good client needs less than one, a phone in a tunnel a
 /// few.
 const DEFAULT_HEADER_TIMEOUT: u64 = 10;
 
 /// Seconds between requests: proxies keep theirs for about as long.
 const DEFAULT_IDLE_TIMEOUT: u64 = 60;
 
-/// Seconds for requests in flight at the end: less than the 10 after which containers are killed.
+/// Seconds for a handler to answer: as long as many proxies wait.
+const DEFAULT_ANSWER_TIMEOUT: u64 = 30;
+
+/// Seconds for requests in flight at shutdown: less than the 10 after which containers are killed.
 const DEFAULT_DRAIN_TIMEOUT: u64 = 8;
 
 /// Seconds, for every timeout.
@@ -49,18 +135,17 @@ const MAX_TIMEOUT: u64 = 3600;
 /// Seconds by which clocks may differ; more than minutes is a broken clock.
 const MAX_LEEWAY: u16 = 300;
 
-/// The longest secret file, in bytes, its line end included: HMAC hashes what is over 64 bytes, so
-/// more secret is no more secret.
-const MAX_SECRET_FILE_LEN: u32 = 64 * 1024;
-
 /// Characters of a wrong value that are shown.
 const MAX_SHOWN: usize = 100;
 
-/// Whether nothing says what to guard with, or from where to be reached: somebody tries the program
-/// out.
+/// Whether this is a trial run: neither a secret nor an address is configured.
 fn is_trial() -> bool {
-    env::var_os("API_HOST").is_none()
+    variable("API_HOST").is_none()
         && !env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"JWT_"))
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
 }
 
 /// A value that cannot be used: one line that names the variable, what was expected, and what was
@@ -81,10 +166,22 @@ impl ConfigError {
         }
     }
 
+    fn empty(variable: &'static str) -> Self {
+        Self::new(variable, "a secret of at least one byte, found none")
+    }
+
     fn found(self, value: &OsStr) -> Self {
         let shown: String = value.to_string_lossy().chars().take(MAX_SHOWN).collect();
         Self {
             found: Some(format!("{shown:?}")),
+            ..self
+        }
+    }
+
+    /// What was found, without its value.
+    fn found_unshown(self, description: String) -> Self {
+        Self {
+            found: Some(description),
             ..self
         }
     }
@@ -111,36 +208,41 @@ impl std::error::Error for ConfigError {}
 pub struct Config {
     /// Where to listen.
     pub address: SocketAddr,
-    /// How much may go on at once, and how it ends.
+    /// Concurrency limits and the drain timeout.
     pub limits: Limits,
-    /// How long a client may take to send one head, and to take one answer.
+    /// How long a client may take to send one head, and to take one response.
     pub header_timeout: Duration,
     /// How long a connection may be idle.
     pub idle_timeout: Duration,
+    /// How long a handler may take to answer.
+    pub answer_timeout: Duration,
     /// Whether each request is logged.
     pub logs_access: bool,
-    /// With what tokens are checked; `None` for a trial run, which is to make up a secret.
-    pub tokens: Option<Tokens>,
-    /// What the operator should know.
+    /// The keys and the policy that sign and verify tokens; `None` for a trial run, which needs a
+    /// random secret.
+    pub tokens: Option<TokenConfig>,
+    /// What the operator should know, one line each.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads every variable.
+    /// Reads every variable. `application` names the variables that the application built on this
+    /// crate reads besides: they are no misspelled ones.
     ///
     /// # Errors
     ///
     /// The first variable whose value cannot be used.
-    pub fn load() -> Result<Self, ConfigError> {
+    pub fn load(application: &[&str]) -> Result<Self, ConfigError> {
         let address = address()?;
         let seconds = |variable, default, range| {
             let seconds = number(variable, range)?.unwrap_or(default);
             Ok(Duration::from_secs(seconds))
         };
+        let timeout = |variable, default| seconds(variable, default, 1..=MAX_TIMEOUT);
         let tokens = if is_trial() {
             None
         } else {
-            Some(Tokens::load()?)
+            Some(TokenConfig::load()?)
         };
         let mut config = Self {
             address,
@@ -154,117 +256,176 @@ impl Config {
                     0..=MAX_TIMEOUT,
                 )?,
             },
-            header_timeout: seconds(
-                "API_HEADER_TIMEOUT",
-                DEFAULT_HEADER_TIMEOUT,
-                1..=MAX_TIMEOUT,
-            )?,
-            idle_timeout: seconds("API_IDLE_TIMEOUT", DEFAULT_IDLE_TIMEOUT, 1..=MAX_TIMEOUT)?,
+            header_timeout: timeout("API_HEADER_TIMEOUT", DEFAULT_HEADER_TIMEOUT)?,
+            idle_timeout: timeout("API_IDLE_TIMEOUT", DEFAULT_IDLE_TIMEOUT)?,
+            answer_timeout: timeout("API_ANSWER_TIMEOUT", DEFAULT_ANSWER_TIMEOUT)?,
             logs_access: choice("API_LOG", [("errors", false), ("access", true)])?,
             tokens,
             warnings: Vec::new(),
         };
-        config.judge_secret_lengths()?;
+        config.check_secret_lengths()?;
+        if let Some(tokens) = &mut config.tokens {
+            config.warnings.append(&mut tokens.warnings);
+        }
+        let known: Vec<_> = VARIABLES
+            .iter()
+            .map(|(name, _, _)| *name)
+            .chain(application.iter().copied())
+            .collect();
+        let names = env::vars_os().map(|(name, _)| name);
+        config.warnings.extend(names::warnings(names, &known));
         Ok(config)
     }
 
     /// A secret under 32 bytes can be guessed offline from one token (RFC 7518 §3.2). On a loopback
-    /// address that is a tutorial's business.
-    fn judge_secret_lengths(&mut self) -> Result<(), ConfigError> {
-        let expected = format!("at least {} bytes (RFC 7518 §3.2)", Key::RECOMMENDED_LEN);
-        for &variable in self.tokens.iter().flat_map(|tokens| &tokens.short_secrets) {
+    /// address, where tutorials use short secrets, it is only a warning.
+    fn check_secret_lengths(&mut self) -> Result<(), ConfigError> {
+        for short in self.tokens.iter().flat_map(|tokens| &tokens.short_secrets) {
             if !self.address.ip().to_canonical().is_loopback() {
-                return Err(ConfigError::new(
-                    variable,
-                    format!("{expected} on an address that is not loopback"),
-                ));
+                return Err(short.error(" on an address that is not loopback"));
             }
-            self.warnings.push(format!(
-                "warning: {variable}: expected {expected}, accepted on loopback"
-            ));
+            let warning = format!("warning: {}, accepted on loopback", short.error(""));
+            self.warnings.push(warning);
         }
         Ok(())
     }
 }
 
-/// With what tokens are signed and checked.
+/// A secret under [`Key::RECOMMENDED_LEN`].
 #[derive(Debug)]
-pub struct Tokens {
+struct ShortSecret {
+    variable: &'static str,
+    /// Its length and the name of the line end, if its file had one that was removed.
+    removed: Option<(usize, &'static str)>,
+}
+
+impl ShortSecret {
+    fn of(secret: &Secret) -> Option<Self> {
+        let len = secret.bytes.len();
+        (len < Key::RECOMMENDED_LEN).then(|| Self {
+            variable: secret.variable,
+            removed: secret.line_end.map(|name| (len, name)),
+        })
+    }
+
+    fn error(&self, place: &str) -> ConfigError {
+        let len = Key::RECOMMENDED_LEN;
+        let expected = format!("at least {len} bytes (RFC 7518 §3.2){place}");
+        let error = ConfigError::new(self.variable, expected);
+        match self.removed {
+            Some((len, name)) => error.found_unshown(format!(
+                "{len} after the final line end ({name}) of the file, which is not part of the secret"
+            )),
+            None => error,
+        }
+    }
+}
+
+/// The keys and the policy that sign and verify tokens.
+#[derive(Debug)]
+pub struct TokenConfig {
     /// The secret that signs.
     pub current: Key,
     /// The one before, during a rotation.
     pub previous: Option<Key>,
-    /// What claims are held against.
+    /// What claims are checked against.
     pub policy: Policy,
-    /// The variables whose secrets are under [`Key::RECOMMENDED_LEN`].
-    short_secrets: Vec<&'static str>,
+    /// What the operator should know about the values, one line each; nothing about short secrets.
+    pub warnings: Vec<String>,
+    short_secrets: Vec<ShortSecret>,
 }
 
-impl Tokens {
+impl TokenConfig {
     /// Reads the variables that begin with `JWT_`.
     ///
     /// # Errors
     ///
     /// The first variable whose value cannot be used; a missing secret.
     pub fn load() -> Result<Self, ConfigError> {
-        let mut short_secrets = Vec::new();
-        let mut key = |variable, file_variable| {
-            let Some((variable, secret)) = secret(variable, file_variable)? else {
-                return Ok(None);
-            };
-            if secret.len() < Key::RECOMMENDED_LEN {
-                short_secrets.push(variable);
-            }
-            Key::new(&secret).map(Some).map_err(|_| {
-                ConfigError::new(variable, "a secret of at least one byte, found none")
-            })
-        };
-        let current = key("JWT_SECRET", "JWT_SECRET_FILE")?;
-        let previous = key("JWT_SECRET_PREVIOUS", "JWT_SECRET_PREVIOUS_FILE")?;
-        let current = current.ok_or_else(|| {
-            ConfigError::new(
-                "JWT_SECRET",
-                "a secret here or in JWT_SECRET_FILE, found neither",
-            )
-        })?;
-        let policy = Policy {
-            issuer: text("JWT_ISSUER")?,
-            audience: text("JWT_AUDIENCE")?,
-            leeway: number("JWT_LEEWAY", 0..=MAX_LEEWAY)?.unwrap_or_default(),
-            require_exp: choice("JWT_REQUIRE_EXP", [("false", false), ("true", true)])?,
-            ..Policy::default()
-        };
-        Ok(Self {
-            current,
-            previous,
-            policy,
-            short_secrets,
-        })
+        Self::with(&Secrets::read()?)
     }
 
-    /// A secret that nobody knows, for one run.
+    /// Reads the files again. Blocks the thread while the files change, for a fifth of a second at
+    /// most besides what reading them takes.
     ///
     /// # Errors
     ///
-    /// The system's, if it has no random bytes.
-    pub fn made_up() -> std::io::Result<Self> {
+    /// As [`load`](Self::load); a secret under [`Key::RECOMMENDED_LEN`] on any address; files
+    /// that change all the time.
+    pub fn reload() -> Result<Self, ConfigError> {
+        let config = Self::with(&Secrets::read_settled()?)?;
+        match config.short_secrets.first() {
+            Some(short) => Err(short.error("")),
+            None => Ok(config),
+        }
+    }
+
+    /// Whether a secret comes from a file, so that [`reload`](Self::reload) may find another.
+    #[must_use]
+    pub fn has_files() -> bool {
+        let files = ["JWT_SECRET_FILE", "JWT_SECRET_PREVIOUS_FILE"];
+        files.into_iter().any(|file| variable(file).is_some())
+    }
+
+    fn with(secrets: &Secrets) -> Result<Self, ConfigError> {
+        let key = |secret: &Secret| {
+            Key::new(&secret.bytes).map_err(|EmptySecret| ConfigError::empty(secret.variable))
+        };
+        let audience = text("JWT_AUDIENCE")?;
+        let secrets_read = || [Some(&secrets.current), secrets.previous.as_ref()].into_iter();
+        let mut warnings: Vec<_> = secrets_read()
+            .flatten()
+            .flat_map(Secret::warnings)
+            .collect();
+        if audience.as_ref().is_some_and(|text| text.contains(',')) {
+            warnings.push(
+                "warning: JWT_AUDIENCE: a comma separates nothing, this is one audience".into(),
+            );
+        }
+        let policy = Policy {
+            issuer: text("JWT_ISSUER")?,
+            audience,
+            leeway: number("JWT_LEEWAY", 0..=MAX_LEEWAY)?.unwrap_or_default(),
+            require_exp: choice("JWT_REQUIRE_EXP", [("false", false), ("true", true)])?,
+            user_claim: text("JWT_USER_CLAIM")?.unwrap_or_else(|| "sub".into()),
+            scope_claim: text("JWT_SCOPE_CLAIM")?.unwrap_or_else(|| "scope".into()),
+        };
+        Ok(Self {
+            current: key(&secrets.current)?,
+            previous: secrets.previous.as_ref().map(key).transpose()?,
+            policy,
+            warnings,
+            short_secrets: secrets_read()
+                .flatten()
+                .filter_map(ShortSecret::of)
+                .collect(),
+        })
+    }
+
+    /// A random secret for one run.
+    ///
+    /// # Errors
+    ///
+    /// The OS error if there are no random bytes.
+    pub fn random() -> io::Result<Self> {
         let mut secret = [0; Key::RECOMMENDED_LEN];
         File::open("/dev/urandom")?.read_exact(&mut secret)?;
-        let current = Key::new(&secret).map_err(std::io::Error::other)?;
+        let current = Key::new(&secret).map_err(io::Error::other)?;
         Ok(Self {
             current,
             previous: None,
             policy: Policy::default(),
+            warnings: Vec::new(),
             short_secrets: Vec::new(),
         })
     }
 
     /// The verifier for them.
     #[must_use]
-    pub fn into_verifier(self) -> Verifier {
-        let verifier = Verifier::new(self.current, self.policy);
-        match self.previous {
-            Some(previous) => verifier.with_previous(previous),
+    pub fn verifier(&self) -> Verifier {
+        let verifier = Verifier::new(self.current.clone(), self.policy.clone());
+        match &self.previous {
+            Some(previous) => verifier.with_previous(previous.clone()),
             None => verifier,
         }
     }
@@ -276,7 +437,7 @@ impl Tokens {
 ///
 /// The one whose value cannot be used.
 pub fn address() -> Result<SocketAddr, ConfigError> {
-    let host = match env::var_os("API_HOST") {
+    let host = match variable("API_HOST") {
         None => DEFAULT_HOST,
         Some(value) => value
             .to_str()
@@ -302,8 +463,8 @@ pub fn integer<T: FromStr>(text: &str) -> Option<T> {
     is_plain.then(|| text.parse().ok())?
 }
 
-/// The processors that this process may use, a container's quota included. More than the most
-/// workers is as many as the most.
+/// The processors that this process may use, a container's quota included; capped at
+/// [`MAX_WORKERS`].
 fn cpus() -> usize {
     available_parallelism()
         .map_or(1, NonZeroUsize::get)
@@ -314,7 +475,7 @@ fn number<T: FromStr + PartialOrd + fmt::Display>(
     variable: &'static str,
     range: RangeInclusive<T>,
 ) -> Result<Option<T>, ConfigError> {
-    let Some(value) = env::var_os(variable) else {
+    let Some(value) = self::variable(variable) else {
         return Ok(None);
     };
     let number = value.to_str().and_then(integer);
@@ -327,7 +488,7 @@ fn number<T: FromStr + PartialOrd + fmt::Display>(
 
 fn choice<T: Copy>(variable: &'static str, choices: [(&str, T); 2]) -> Result<T, ConfigError> {
     let [(first, default), (second, _)] = choices;
-    let Some(value) = env::var_os(variable) else {
+    let Some(value) = self::variable(variable) else {
         return Ok(default);
     };
     let chosen = choices.into_iter().find(|(name, _)| *name == value);
@@ -337,52 +498,11 @@ fn choice<T: Copy>(variable: &'static str, choices: [(&str, T); 2]) -> Result<T,
 }
 
 fn text(variable: &'static str) -> Result<Option<String>, ConfigError> {
-    let Some(value) = env::var_os(variable) else {
+    let Some(value) = self::variable(variable) else {
         return Ok(None);
     };
     match value.to_str() {
         Some(text) if !text.is_empty() => Ok(Some(text.to_owned())),
         _ => Err(ConfigError::new(variable, "UTF-8 text of at least one character").found(&value)),
     }
-}
-
-/// A secret's bytes, and the variable that it came from.
-fn secret(
-    variable: &'static str,
-    file_variable: &'static str,
-) -> Result<Option<(&'static str, Vec<u8>)>, ConfigError> {
-    match (env::var_os(variable), env::var_os(file_variable)) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(ConfigError::new(
-            variable,
-            format!("this or {file_variable}, found both"),
-        )),
-        (Some(value), None) => Ok(Some((variable, value.into_vec()))),
-        (None, Some(path)) => match read_secret(Path::new(&path)) {
-            Ok(secret) => Ok(Some((file_variable, secret))),
-            Err(error) => {
-                let expected =
-                    format!("a readable file of at most {MAX_SECRET_FILE_LEN} bytes ({error})");
-                Err(ConfigError::new(file_variable, expected).found(&path))
-            }
-        },
-    }
-}
-
-/// A file's bytes, less the one line end that editors and `echo` put last.
-fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut secret = Vec::new();
-    File::open(path)?
-        .take(u64::from(MAX_SECRET_FILE_LEN) + 1)
-        .read_to_end(&mut secret)?;
-    if u32::try_from(secret.len()).is_ok_and(|len| len > MAX_SECRET_FILE_LEN) {
-        return Err(std::io::ErrorKind::FileTooLarge.into());
-    }
-    if secret.ends_with(b"\n") {
-        secret.pop();
-        if secret.ends_with(b"\r") {
-            secret.pop();
-        }
-    }
-    Ok(secret)
 }

@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::exchange::{Event, Exchange};
 use crate::idle::{Idle, Watch};
+use crate::jwt::Verifier;
+use crate::shared::Cached;
 use crate::site::Site;
 
 /// The most bytes that are read and thrown away after the last answer: enough for a client that
@@ -33,6 +35,7 @@ const LINGER_BUFFER_LEN: usize = 8 * 1024;
 pub(crate) struct Connection<Seat> {
     peer: SocketAddr,
     site: Arc<Site>,
+    verifier: Rc<Cached<Verifier>>,
     idle: Rc<Idle>,
     watch: Rc<Watch>,
     _seat: Seat,
@@ -49,11 +52,18 @@ enum End {
 }
 
 impl<Seat> Connection<Seat> {
-    pub(crate) fn new(peer: SocketAddr, site: Arc<Site>, idle: Rc<Idle>, seat: Seat) -> Self {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        site: Arc<Site>,
+        verifier: Rc<Cached<Verifier>>,
+        idle: Rc<Idle>,
+        seat: Seat,
+    ) -> Self {
         let watch = idle.watch();
         Self {
             peer,
             site,
+            verifier,
             idle,
             watch,
             _seat: seat,
@@ -156,6 +166,7 @@ impl<Seat> Connection<Seat> {
             stream,
             self.peer,
             Arc::clone(&self.site),
+            Rc::clone(&self.verifier),
             unread,
             deadline,
         ))

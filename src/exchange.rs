@@ -20,6 +20,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::jwt::Verifier;
+use crate::shared::Cached;
 use crate::site::Site;
 
 /// The longest request head, in bytes: request line, fields and the empty line. A longer one is
@@ -72,6 +74,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
         io: IO,
         peer: SocketAddr,
         site: Arc<Site>,
+        verifier: Rc<Cached<Verifier>>,
         unread: Bytes,
         deadline: Option<Instant>,
     ) -> Self {
@@ -84,6 +87,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
         };
         let dispatcher = Dispatcher {
             site,
+            verifier,
             peer,
             meter: Rc::clone(&meter),
         };
@@ -279,6 +283,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
 /// request outlives the call.
 struct Dispatcher {
     site: Arc<Site>,
+    verifier: Rc<Cached<Verifier>>,
     peer: SocketAddr,
     meter: Rc<Meter>,
 }
@@ -295,7 +300,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatcher {
         // The content goes unread: hyper skips what has arrived of it, and closes after the answer
         // if that was not all.
         let (head, _) = request.into_parts();
-        let mut answer = self.site.answer(&head, self.peer);
+        let mut answer = self.site.answer(&head, self.peer, &self.verifier);
         // hyper reads codings and chunks that others refuse: whoever stands before us may see
         // another end of the request, so nothing may follow it.
         answer.close |= head.headers.contains_key(TRANSFER_ENCODING);

@@ -16,6 +16,7 @@
 //! | module | |
 //! |---|---|
 //! | [`config`] | environment variables to a [`config::Config`] |
+//! | [`reload`] | new secrets at SIGHUP |
 //! | [`server`] | accepts, bounds and counts connections; workers; the end |
 //! | `connection` | one connection: parked, busy, lingering |
 //! | `idle` | the quiet connections of a worker, the longest first |
@@ -26,7 +27,8 @@
 //! | `access` | one line of JSON per request |
 //! | [`auth`] | the `Authorization` field to claims or a challenge: the only bridge |
 //! | [`response`] | the few answers that exist |
-//! | [`log`] | lines that nobody has to read |
+//! | [`shared`] | a value that is replaced while every thread reads it |
+//! | [`log`] | output that never blocks a request |
 //! | [`jwt`] | tokens, without HTTP |
 
 mod access;
@@ -39,8 +41,10 @@ mod handlers;
 mod idle;
 pub mod jwt;
 pub mod log;
+pub mod reload;
 pub mod response;
 pub mod server;
+pub mod shared;
 pub mod site;
 
 /// The examples of the README compile.

@@ -1,16 +1,81 @@
-//! Lines on standard output and standard error, written by a thread each: a reader that is slow,
-//! blocked or gone stops nothing.
+//! Output that never blocks a request: lines on standard output and standard error, each written by a
+//! thread of its own. Commands write directly, and wait.
 
 use std::fmt::Write as _;
-use std::io;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::mem;
+use std::os::fd::AsFd;
+use std::panic::{self, PanicHookInfo};
+use std::process;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Bytes of lines that may wait for a slow reader, about 1,000 requests; what would be more is dropped
-/// and counted, but for a line that nothing waits before.
+/// Bytes of lines that may wait for a slow reader, about 1,000 requests; further lines are dropped and
+/// counted, but a line is always taken when none is waiting.
 const MAX_WAITING: usize = 128 * 1024;
+
+/// The time between two attempts to start the thread that writes.
+const THREAD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The first and the longest pause before a non-blocking output that is full is tried again. The standard
+/// library cannot wait for one.
+const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How long a panic waits for its line to be written.
+const PANIC_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Characters of a panic's message that are shown.
+const MAX_PANIC_MESSAGE: usize = 500;
+
+/// Where lines and the output of commands go. Not [`io::Stdout`], which buffers, and which takes a
+/// descriptor that cannot be written for a success.
+pub type Output = Box<dyn Write + Send>;
+
+/// Standard output or standard error, without a buffer.
+///
+/// # Errors
+///
+/// The OS error if there is no descriptor for it.
+pub fn output(stream: &impl AsFd) -> io::Result<Output> {
+    let file = File::from(stream.as_fd().try_clone_to_owned()?);
+    Ok(Box::new(file))
+}
+
+/// Writes a text whole, and waits for its reader as long as it takes, also where the output is
+/// non-blocking.
+///
+/// # Errors
+///
+/// The OS error if the text could not be written whole.
+pub fn write_whole(output: &mut dyn Write, text: &[u8]) -> io::Result<()> {
+    write_from_start(output, text).map_err(|(_, error)| error)
+}
+
+/// As [`write_whole`]; an error comes with how many bytes were written before it.
+fn write_from_start(output: &mut dyn Write, text: &[u8]) -> Result<(), (usize, io::Error)> {
+    let (first, longest) = RETRY_INTERVALS;
+    let mut pause = first;
+    let mut written = 0;
+    while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
+        match output.write(rest) {
+            Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
+            Ok(len) => {
+                written += len;
+                pause = first;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                thread::sleep(pause);
+                pause = longest.min(pause * 2);
+            }
+            Err(error) => return Err((written, error)),
+        }
+    }
+    Ok(())
+}
 
 /// A stream of lines to one output.
 pub struct Lines {
@@ -18,25 +83,37 @@ pub struct Lines {
     changed: Condvar,
 }
 
-/// Writes text to where lines go.
-pub type Output = fn(&str) -> io::Result<()>;
-
 struct Queue {
-    /// Until the first line, which starts the thread that has it from then on.
-    output: Option<Output>,
+    /// Until the thread that writes has it.
+    writer: Option<Writer>,
+    thread: Thread,
     waiting: String,
     dropped: u64,
     is_writing: bool,
 }
 
+/// The thread that writes.
+#[derive(Clone, Copy)]
+enum Thread {
+    /// No line has asked for it yet.
+    Unneeded,
+    Started,
+    /// The system had none at this time.
+    Refused(Instant),
+}
+
 impl Lines {
     /// Lines for `output`, on a thread that begins with the first of them and ends with the process.
-    /// While there can be none, every line is dropped.
+    /// While there can be none, lines wait, and are dropped and counted when too many do.
     #[must_use]
-    pub fn to(output: Output) -> Arc<Self> {
+    pub fn new(output: Output) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue {
-                output: Some(output),
+                writer: Some(Writer {
+                    output,
+                    unfinished: Vec::new(),
+                }),
+                thread: Thread::Unneeded,
                 waiting: String::new(),
                 dropped: 0,
                 is_writing: false,
@@ -48,41 +125,66 @@ impl Lines {
     /// Hands over a line, without its end, and never waits for the output.
     pub fn push(self: &Arc<Self>, line: &str) {
         let mut queue = self.queue();
-        if queue.waiting.is_empty() {
-            self.changed.notify_all();
-        } else if queue.waiting.len() + line.len() >= MAX_WAITING {
+        if !queue.waiting.is_empty() && queue.waiting.len() + line.len() >= MAX_WAITING {
             queue.dropped += 1;
-            return;
-        }
-        queue.waiting.push_str(line);
-        queue.waiting.push('\n');
-        if let Some(output) = queue.output {
-            let lines = Arc::clone(self);
-            let writer = thread::Builder::new()
-                .name("log".into())
-                .spawn(move || lines.write_all(output));
-            match writer {
-                Ok(_) => queue.output = None,
-                Err(_) => queue.waiting.clear(),
+        } else {
+            if queue.waiting.is_empty() {
+                self.changed.notify_all();
             }
+            queue.waiting.push_str(line);
+            queue.waiting.push('\n');
+        }
+        let wants_thread = match queue.thread {
+            Thread::Started => false,
+            Thread::Unneeded => true,
+            Thread::Refused(at) => at.elapsed() >= THREAD_INTERVAL,
+        };
+        if wants_thread {
+            let lines = Arc::clone(self);
+            let thread = thread::Builder::new()
+                .name("log".into())
+                .spawn(move || lines.write_all());
+            queue.thread = match thread {
+                Ok(_) => Thread::Started,
+                Err(_) => Thread::Refused(Instant::now()),
+            };
         }
     }
 
-    /// Waits until nothing waits to be written, but not longer than `timeout`.
-    pub fn flush(&self, timeout: Duration) {
-        let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
-        drop(
-            self.changed
-                .wait_timeout_while(self.queue(), timeout, is_busy),
-        );
+    /// Waits until every line is written, but not beyond `deadline`.
+    pub fn flush(&self, deadline: Instant) {
+        let queue = self.queue();
+        if matches!(queue.thread, Thread::Started) {
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
+            drop(self.changed.wait_timeout_while(queue, timeout, is_busy));
+        }
     }
 
-    /// Writes what comes, all that waits at a time. Errors are nobody's to hear: a closed output
-    /// loses its lines.
-    fn write_all(&self, output: Output) {
+    /// If the system has no thread for them, writes the lines that wait on the caller's, and waits for
+    /// the output. For the lines before the server serves and after it has failed.
+    pub fn write_without_thread(&self) {
+        let mut queue = self.queue();
+        // A thread that has started may not have taken the writer yet.
+        if matches!(queue.thread, Thread::Refused(_))
+            && let Some(mut writer) = queue.writer.take()
+        {
+            let lines = mem::take(&mut queue.waiting);
+            queue.dropped = writer.write(&lines, queue.dropped);
+            queue.writer = Some(writer);
+        }
+    }
+
+    /// Writes what comes, all that waits at a time.
+    fn write_all(&self) {
+        let Some(mut writer) = self.queue().writer.take() else {
+            return;
+        };
         let mut text = String::new();
+        let mut dropped = 0;
         loop {
             let mut queue = self.queue();
+            queue.dropped += dropped;
             queue.is_writing = false;
             self.changed.notify_all();
             let waiting = self
@@ -91,14 +193,10 @@ impl Lines {
             queue = waiting.unwrap_or_else(PoisonError::into_inner);
             queue.is_writing = true;
             mem::swap(&mut queue.waiting, &mut text);
-            let dropped = mem::take(&mut queue.dropped);
+            dropped = mem::take(&mut queue.dropped);
             drop(queue);
 
-            if dropped > 0 {
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, r#"{{"dropped_lines":{dropped}}}"#);
-            }
-            let _ = output(&text);
+            dropped = writer.write(&text, dropped);
             text.clear();
         }
     }
@@ -112,5 +210,231 @@ impl Lines {
 impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Lines(..)")
+    }
+}
+
+/// An output that has whole lines in it, but for the last one after an error.
+struct Writer {
+    output: Output,
+    /// The rest of a line whose beginning is written.
+    unfinished: Vec<u8>,
+}
+
+impl Writer {
+    /// Writes whole lines, and after them how many were dropped before. Returns how many are dropped
+    /// and not reported now. Waits for the output as long as it takes.
+    fn write(&mut self, lines: &str, dropped: u64) -> u64 {
+        let lost = self.write_lines(lines.as_bytes());
+        if lost > 0 || dropped == 0 {
+            return dropped + lost;
+        }
+        let report = format!("{{\"dropped_lines\":{dropped}}}\n");
+        match self.write_lines(report.as_bytes()) {
+            0 => 0,
+            _ => dropped,
+        }
+    }
+
+    /// Returns how many lines are lost. An error is for lack of room, perhaps, which comes back.
+    fn write_lines(&mut self, lines: &[u8]) -> u64 {
+        let unfinished = mem::take(&mut self.unfinished);
+        if let Err((written, _)) = write_from_start(&mut *self.output, &unfinished) {
+            self.unfinished = rest(&unfinished, written).to_vec();
+            return count_lines(lines);
+        }
+        let Err((written, _)) = write_from_start(&mut *self.output, lines) else {
+            return 0;
+        };
+        let begun = lines.get(..written).unwrap_or_default();
+        let mut lost = rest(lines, written);
+        if !begun.is_empty() && !begun.ends_with(b"\n") {
+            let end = lost.iter().position(|&byte| byte == b'\n');
+            let end = end.map_or(lost.len(), |end| end + 1);
+            self.unfinished = lost.get(..end).unwrap_or_default().to_vec();
+            lost = rest(lost, end);
+        }
+        count_lines(lost)
+    }
+}
+
+fn rest(text: &[u8], written: usize) -> &[u8] {
+    text.get(written..).unwrap_or_default()
+}
+
+fn count_lines(text: &[u8]) -> u64 {
+    text.split_inclusive(|&byte| byte == b'\n')
+        .fold(0, |count, _| count + 1)
+}
+
+/// From now on a panic on any thread ends the process, with one line on standard error that says where
+/// it was: a worker that is gone would otherwise attract every new connection, as it has the
+/// fewest.
+///
+/// The line waits for its reader for half a second at most.
+pub fn abort_on_panic() {
+    panic::set_hook(Box::new(|panic| {
+        let line = panic_line(panic);
+        // A blocked output must not keep the process.
+        let (report, written) = channel();
+        let write = move || {
+            if let Ok(mut errors) = output(&io::stderr()) {
+                // An error leaves nothing to be done.
+                let _ = write_whole(&mut *errors, line.as_bytes());
+            }
+            // The receiver is gone if that took too long.
+            let _ = report.send(());
+        };
+        if thread::Builder::new().spawn(write.clone()).is_ok() {
+            let _ = written.recv_timeout(PANIC_TIMEOUT);
+        } else {
+            write();
+        }
+        process::abort();
+    }));
+}
+
+fn panic_line(panic: &PanicHookInfo<'_>) -> String {
+    let payload = panic.payload();
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is not text");
+    let message: String = message.chars().take(MAX_PANIC_MESSAGE).collect();
+    let mut line = String::from("panicked");
+    // Writing to a string cannot fail.
+    if let Some(place) = panic.location() {
+        let _ = write!(line, " at {place}");
+    }
+    let _ = writeln!(line, ": {}", message.escape_debug());
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes, or fails, by a plan; then it takes everything.
+    struct Planned {
+        plan: std::vec::IntoIter<Result<usize, ErrorKind>>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Planned {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let len = self.plan.next().unwrap_or(Ok(bytes.len()))?;
+            let len = len.min(bytes.len());
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.extend(bytes.iter().take(len));
+            Ok(len)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Writes each of these batches with this plan; what was written, and what was dropped at last.
+    fn written(plan: Vec<Result<usize, ErrorKind>>, batches: &[&str]) -> (String, u64) {
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let mut writer = Writer {
+            output: Box::new(Planned {
+                plan: plan.into_iter(),
+                taken: Arc::clone(&taken),
+            }),
+            unfinished: Vec::new(),
+        };
+        let dropped = batches
+            .iter()
+            .fold(0, |dropped, batch| writer.write(batch, dropped));
+        let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        (String::from_utf8_lossy(&taken).into_owned(), dropped)
+    }
+
+    #[test]
+    fn every_line_is_written_whole_or_counted() {
+        use ErrorKind::{Interrupted, StorageFull, WouldBlock};
+        let report = |dropped: u64| format!("{{\"dropped_lines\":{dropped}}}\n");
+        for (plan, batches, expected) in [
+            (vec![], vec!["a\nb\n"], ("a\nb\n".into(), 0)),
+            // A non-blocking output and a signal lose nothing.
+            (
+                vec![
+                    Err(WouldBlock),
+                    Ok(1),
+                    Err(Interrupted),
+                    Err(WouldBlock),
+                    Ok(2),
+                ],
+                vec!["abc\n", "d\n"],
+                ("abc\nd\n".into(), 0),
+            ),
+            // What is lost is counted when there is room again.
+            (
+                vec![Err(StorageFull)],
+                vec!["a\nb\n", "c\n"],
+                (format!("c\n{}", report(2)), 0),
+            ),
+            // A line that has begun is finished first.
+            (
+                vec![Ok(3), Err(StorageFull)],
+                vec!["a\nbcd\ne\nf\n", "g\n"],
+                (format!("a\nbcd\ng\n{}", report(2)), 0),
+            ),
+            (
+                vec![
+                    Ok(1),
+                    Err(StorageFull),
+                    Err(StorageFull),
+                    Ok(1),
+                    Err(StorageFull),
+                ],
+                vec!["abc\n", "d\ne\n", "f\n", "g\n"],
+                (format!("abc\ng\n{}", report(3)), 0),
+            ),
+            // Whole lines before the error are not counted.
+            (
+                vec![Ok(2), Err(StorageFull)],
+                vec!["a\nb\n", "c\n"],
+                (format!("a\nc\n{}", report(1)), 0),
+            ),
+            // The report itself may fail.
+            (
+                vec![Err(StorageFull), Ok(2), Err(StorageFull)],
+                vec!["a\n", "b\n", "c\n"],
+                (format!("b\nc\n{}", report(1)), 0),
+            ),
+            (
+                vec![Err(StorageFull), Ok(0), Err(StorageFull)],
+                vec!["a\n", "b\nc\n", "d\n"],
+                (String::new(), 4),
+            ),
+        ] {
+            assert_eq!(
+                written(plan.clone(), &batches),
+                expected,
+                "{plan:?} {batches:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn command_output_is_written_whole_or_fails() {
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let mut output = Planned {
+            plan: vec![
+                Err(ErrorKind::WouldBlock),
+                Ok(2),
+                Err(ErrorKind::WouldBlock),
+                Err(ErrorKind::Interrupted),
+            ]
+            .into_iter(),
+            taken: Arc::clone(&taken),
+        };
+        assert!(write_whole(&mut output, b"abcdef").is_ok());
+        assert!(taken.lock().is_ok_and(|taken| *taken == b"abcdef"));
+        output.plan = vec![Ok(1), Err(ErrorKind::BrokenPipe)].into_iter();
+        let result = write_whole(&mut output, b"abc");
+        assert!(result.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe));
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::connection::Connection;
 use crate::idle::Idle;
 use crate::log::Lines;
+use crate::shared::Cached;
 use crate::site::Site;
 
 /// Connections that may wait to be accepted; the system may allow fewer.
@@ -340,6 +341,7 @@ fn worker() -> (Worker, UnboundedReceiver<Command>) {
 /// Serves the connections it is given, and looks after those that wait, until the acceptor is gone.
 async fn work(mut commands: UnboundedReceiver<Command>, site: Arc<Site>) {
     let idle = Rc::new(Idle::default());
+    let verifier = Rc::new(Cached::new(Arc::clone(&site.verifier)));
     let mut next_sweep = Instant::now();
     loop {
         // Each connection has its share of `idle`: without any there is nothing to look through,
@@ -357,7 +359,8 @@ async fn work(mut commands: UnboundedReceiver<Command>, site: Arc<Site>) {
         };
         match command {
             Some(Command::Serve(stream, peer, seat)) => {
-                let connection = Connection::new(peer, Arc::clone(&site), Rc::clone(&idle), seat);
+                let (site, verifier) = (Arc::clone(&site), Rc::clone(&verifier));
+                let connection = Connection::new(peer, site, verifier, Rc::clone(&idle), seat);
                 tokio::task::spawn_local(Box::new(connection).serve(stream));
             }
             Some(Command::LongestIdle(reply)) => {

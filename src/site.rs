@@ -13,12 +13,13 @@ use crate::dispatch::dispatch;
 use crate::jwt::Verifier;
 use crate::log::Lines;
 use crate::response::Answer;
+use crate::shared::{Cached, Shared};
 
 /// The verifier and the limits of a running server.
 #[derive(Debug)]
 pub struct Site {
-    /// Who may see the protected resources.
-    pub verifier: Verifier,
+    /// Which tokens open the protected resources.
+    pub verifier: Arc<Shared<Verifier>>,
     /// How long a client may take to send one head, and to take one answer.
     pub header_timeout: Duration,
     /// How long a connection may be idle.
@@ -57,9 +58,14 @@ impl Closing {
 
 impl Site {
     /// Answers one request and logs it.
-    pub(crate) fn answer(&self, head: &Parts, peer: SocketAddr) -> Answer {
+    pub(crate) fn answer(
+        &self,
+        head: &Parts,
+        peer: SocketAddr,
+        verifier: &Cached<Verifier>,
+    ) -> Answer {
         let started = self.access_log.as_ref().map(|log| (log, Instant::now()));
-        let (mut answer, claims) = dispatch(head, &self.verifier);
+        let (mut answer, claims) = verifier.with(|verifier| dispatch(head, verifier));
         answer.close |= self.closing.closes_this();
         if let Some((log, started)) = started {
             let took = started.elapsed();

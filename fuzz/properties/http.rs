@@ -17,6 +17,7 @@ use hyper::body::Bytes;
 use resource_server::exchange::{Event, Exchange, MAX_HEAD_LEN};
 use resource_server::jwt::{Key, Policy, Verifier};
 use resource_server::server::runtime;
+use resource_server::shared::{Cached, Shared};
 use resource_server::site::{Closing, Site};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -215,7 +216,8 @@ impl Client {
         } else {
             &SECRETS.open
         };
-        Exchange::new(pipe, peer, Arc::clone(site), unread, None)
+        let verifier = Rc::new(Cached::new(Arc::clone(&site.verifier)));
+        Exchange::new(pipe, peer, Arc::clone(site), verifier, unread, None)
     }
 
     fn pieces(&self) -> VecDeque<Vec<u8>> {
@@ -283,7 +285,7 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let key = Key::new(&secret).expect("32 bytes are not none");
     let site = || {
         Arc::new(Site {
-            verifier: Verifier::new(key.clone(), Policy::default()),
+            verifier: Arc::new(Shared::new(Verifier::new(key.clone(), Policy::default()))),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             access_log: None,

@@ -43,30 +43,21 @@ fn succeeded(finished: Finished) -> String {
 fn help_names_each_command_and_each_variable() {
     // No variable has a say, wrong ones neither.
     let help = succeeded(run(&[("API_PORT", "x")], &["--help"]));
+    let variables = resource_server::config::VARIABLES;
     for word in [
         "token",
         "--sub",
         "--ttl",
+        "--claim",
         "health",
         "--help",
+        "-h",
         "--version",
-        "API_PORT",
-        "API_HOST",
-        "API_WORKERS",
-        "API_MAX_CONNECTIONS",
-        "API_HEADER_TIMEOUT",
-        "API_IDLE_TIMEOUT",
-        "API_DRAIN_TIMEOUT",
-        "API_LOG",
-        "JWT_SECRET",
-        "JWT_SECRET_FILE",
-        "JWT_SECRET_PREVIOUS",
-        "JWT_SECRET_PREVIOUS_FILE",
-        "JWT_ISSUER",
-        "JWT_AUDIENCE",
-        "JWT_LEEWAY",
-        "JWT_REQUIRE_EXP",
-    ] {
+        "-V",
+    ]
+    .into_iter()
+    .chain(variables.iter().map(|(name, _, _)| *name))
+    {
         assert!(
             help.split(
                 |character: char| !character.is_ascii_alphanumeric() && !"_-".contains(character)
@@ -76,6 +67,38 @@ fn help_names_each_command_and_each_variable() {
         );
     }
     assert!(help.lines().all(|line| line.len() <= 100));
+    assert_eq!(succeeded(run(&[], &["-h"])), help);
+    for (name, default, meaning) in variables {
+        let shown = help
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(name));
+        let shown = shown.unwrap_or_else(|| panic!("{name} has no line"));
+        assert!(shown.contains(meaning), "{shown}");
+        assert_eq!(shown.contains('['), !default.is_empty(), "{shown}");
+    }
+}
+
+/// The README's table has the same variables with the same defaults.
+#[test]
+fn help_and_readme_agree_on_the_defaults() {
+    let readme = include_str!("../../README.md");
+    for (name, default, _) in resource_server::config::VARIABLES {
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with("| ") && line.contains(&format!("`{name}`")));
+        let cells: Vec<_> = row
+            .unwrap_or_else(|| panic!("{name} has no row"))
+            .split('|')
+            .map(|cell| cell.trim().replace('`', ""))
+            .collect();
+        let names: Vec<_> = cells[1].split(", ").collect();
+        let defaults: Vec<_> = cells[2].split(", ").collect();
+        let at = names.iter().position(|shown| *shown == name);
+        let at = at.unwrap_or_else(|| panic!("{name} is not the row's name"));
+        // One default is for all names of a row, unless each has one.
+        let shown = defaults.get(at).or(defaults.first());
+        assert_eq!(shown.copied(), Some(default), "{name}");
+    }
 }
 
 #[test]
@@ -85,6 +108,7 @@ fn version_is_the_package_version() {
         version,
         format!("resource-server {}\n", env!("CARGO_PKG_VERSION"))
     );
+    assert_eq!(succeeded(run(&[], &["-V"])), version);
 }
 
 #[test]
@@ -93,7 +117,9 @@ fn unknown_arguments_are_refused() {
         &["serve"] as &[&str],
         &[""],
         &["--unknown"],
-        &["-h"],
+        &["-v"],
+        &["-hV"],
+        &["-h", "-h"],
         &["--port", "5000"],
         &["--help", "--version"],
         &["--version", "x"],

@@ -2,9 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,12 +23,13 @@ use crate::harness::{
 const BASE: [(&str, &str); 2] = [("API_PORT", "0"), ("JWT_SECRET", SECRET)];
 
 /// Whole numbers, and the least and the most of each.
-const NUMBERS: [(&str, u64, u64); 7] = [
+const NUMBERS: [(&str, u64, u64); 8] = [
     ("API_PORT", 0, 65_535),
     ("API_WORKERS", 1, 256),
     ("API_MAX_CONNECTIONS", 1, 1_000_000),
     ("API_HEADER_TIMEOUT", 1, 3600),
     ("API_IDLE_TIMEOUT", 1, 3600),
+    ("API_ANSWER_TIMEOUT", 1, 3600),
     ("API_DRAIN_TIMEOUT", 0, 3600),
     ("JWT_LEEWAY", 0, 300),
 ];
@@ -79,7 +83,7 @@ fn number_at_both_ends_of_its_range_is_taken() {
                 // A port of its own may be taken by others: who asks at it has read it as well.
                 let finished = finish(command(&[(variable, &number)]).arg("health"));
                 assert!(
-                    finished.errors.starts_with("127.0.0.1:65535 "),
+                    finished.errors.starts_with("127.0.0.1:65535: "),
                     "{finished:?}"
                 );
                 continue;
@@ -318,10 +322,10 @@ fn first_wrong_variable_is_named_and_no_other() {
 }
 
 /// A secret in a file of the test's own, gone when dropped.
-struct SecretFile(PathBuf);
+pub struct SecretFile(pub PathBuf);
 
 impl SecretFile {
-    fn new(content: impl AsRef<[u8]>) -> Self {
+    pub fn new(content: impl AsRef<[u8]>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "secret-{}-{}",
@@ -333,7 +337,7 @@ impl SecretFile {
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().expect("a path in UTF-8")
     }
 }
@@ -424,6 +428,15 @@ fn secret_is_the_bytes_of_the_file_less_one_line_end() {
     }
 }
 
+/// A path that is gone when dropped.
+struct Special(PathBuf);
+
+impl Drop for Special {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 #[test]
 fn secret_file_that_cannot_be_used_is_refused_by_name() {
     let directory = env!("CARGO_TARGET_TMPDIR");
@@ -433,34 +446,76 @@ fn secret_file_that_cannot_be_used_is_refused_by_name() {
     let long_line_end = SecretFile::new("\r\n");
     let too_large = SecretFile::new([b'x'; 65_537]);
     let under_a_file = format!("{}/secret", empty.path());
+    let special = |name: &str| {
+        let name = format!("{name}-{}", std::process::id());
+        let path = Special(Path::new(directory).join(name));
+        let _ = fs::remove_file(&path.0);
+        path
+    };
+    let (fifo, socket) = (special("fifo"), special("socket"));
+    let made = Command::new("mkfifo").arg(&fifo.0).status();
+    assert!(made.expect("mkfifo").success());
+    let _listener = std::os::unix::net::UnixListener::bind(&socket.0).expect("a socket");
     for variable in ["JWT_SECRET_FILE", "JWT_SECRET_PREVIOUS_FILE"] {
-        for path in [
-            "",
-            " ",
-            &missing,
-            directory,
-            "/",
-            &under_a_file,
-            empty.path(),
-            line_end.path(),
-            long_line_end.path(),
-            too_large.path(),
-            "/dev/null",
-            "/dev/zero",
+        for (path, reason) in [
+            ("", "os error"),
+            (" ", "os error"),
+            (&missing, "os error"),
+            (&under_a_file, "os error"),
+            // The secret itself, in the wrong variable.
+            (SECRET, "os error"),
+            (directory, "directory"),
+            ("/", "directory"),
+            (fifo.0.to_str().expect("UTF-8"), "FIFO"),
+            (socket.0.to_str().expect("UTF-8"), "socket"),
+            ("/dev/null", "device"),
+            ("/dev/zero", "device"),
+            ("/dev/full", "device"),
+            (too_large.path(), "too large"),
+            (empty.path(), "found none"),
+            (line_end.path(), "found none"),
+            (long_line_end.path(), "found none"),
         ] {
+            let is_previous = variable == "JWT_SECRET_PREVIOUS_FILE";
+            if is_previous && reason == "found none" {
+                // There it says that there is no previous secret.
+                continue;
+            }
             let mut variables = vec![("API_PORT", "0"), (variable, path)];
-            if variable == "JWT_SECRET_PREVIOUS_FILE" {
-                variables.push(("JWT_SECRET", SECRET));
+            if is_previous {
+                variables.push(("JWT_SECRET", "the current secret, 32 bytes or longer"));
             }
             let line = refusal_of(&variables);
             assert!(
                 line.starts_with(&format!("{variable}: expected ")),
                 "{line}"
             );
-            assert!(line.contains("found"), "{line}");
+            assert!(line.contains(reason), "{line}");
+            assert!(path.len() < 2 || !line.contains(path), "{line}");
             assert!(!line.contains("xxx"), "{line}");
+            if reason != "found none" {
+                let found = format!("found {} bytes: ", path.len());
+                assert!(line.contains(&found), "{line}");
+            }
         }
     }
+}
+
+#[test]
+fn empty_previous_file_means_no_previous_secret() {
+    for content in ["", "\n", "\r\n"] {
+        let file = SecretFile::new(content);
+        let server = Server::with(&[("JWT_SECRET_PREVIOUS_FILE", file.path())]);
+        assert_secret(&server, SECRET.as_bytes());
+        let end = Key::new(b"\n").expect("a secret").sign("{}");
+        let response = server.get_with_token("/resource/secret", &end);
+        assert_eq!(response.status, 401);
+        assert_eq!(printed(server), (vec![], vec![]), "{content:?}");
+    }
+    // It is no secret to sign with.
+    let file = SecretFile::new("");
+    let line = refusal_of(&[("JWT_SECRET_PREVIOUS_FILE", file.path())]);
+    assert!(line.starts_with("JWT_SECRET: expected "), "{line}");
 }
 
 #[test]
@@ -599,6 +654,249 @@ fn secret_of_31_bytes_is_refused_where_others_reach_it() {
             );
             assert!(line.contains("32") && line.contains("loopback"), "{line}");
             assert!(!line.contains("Tr0ub4dor"), "{line}");
+        }
+    }
+}
+
+/// 32 random bytes in a file, of which the last are a line end.
+#[test]
+fn secret_that_is_short_without_its_line_end_says_so() {
+    let secret = "Tr0ub4dor&3-Tr0ub4dor&3-Tr0ub4d";
+    for (content, len, name) in [
+        (format!("{secret}\n"), 31, "LF"),
+        (format!("{}\r\n", &secret[1..]), 30, "CRLF"),
+    ] {
+        let file = SecretFile::new(content);
+        for variable in ["JWT_SECRET_FILE", "JWT_SECRET_PREVIOUS_FILE"] {
+            let mut variables = vec![("API_PORT", "0"), (variable, file.path())];
+            if variable.contains("PREVIOUS") {
+                variables.push(("JWT_SECRET", SECRET));
+            }
+            let found = format!("found {len} after the final line end ({name}) of the file");
+            let (_, warnings) = printed(Server::spawn(&mut command(&variables)));
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(&found), "{warnings:?}");
+            variables.push(("API_HOST", "0.0.0.0"));
+            let line = refusal_of(&variables);
+            assert!(line.contains(&found) && line.contains("loopback"), "{line}");
+            assert!(!line.contains("Tr0ub4dor"), "{line}");
+        }
+    }
+    // Enough without it, or short for another reason.
+    let enough = SecretFile::new(format!("{secret}!\n"));
+    let server = Server::spawn(&mut command(&[
+        ("API_PORT", "0"),
+        ("JWT_SECRET_FILE", enough.path()),
+    ]));
+    assert_eq!(printed(server), (vec![], vec![]));
+    let short = SecretFile::new(secret);
+    let (_, warnings) = printed(Server::spawn(&mut command(&[
+        ("API_PORT", "0"),
+        ("JWT_SECRET_FILE", short.path()),
+    ])));
+    assert!(
+        warnings.len() == 1 && !warnings[0].contains("line end"),
+        "{warnings:?}"
+    );
+}
+
+/// What the program warns of with these variables. Its port is taken, so that it ends by itself, after the
+/// warnings.
+fn warnings(variables: &[(&str, &OsStr)]) -> Vec<String> {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let finished = finish(
+        command(&[("API_PORT", &port)]).envs(variables.iter().map(|&(name, value)| (name, value))),
+    );
+    assert_eq!((finished.status, &*finished.output), (Some(1), ""));
+    let mut lines: Vec<_> = finished.errors.lines().map(str::to_owned).collect();
+    let last = lines.pop().expect("a line");
+    assert!(last.starts_with("cannot listen on "), "{finished:?}");
+    for line in &lines {
+        assert!(line.starts_with("warning: "), "{line}");
+        assert!(!line.contains(char::is_control), "{line}");
+    }
+    lines
+}
+
+#[test]
+fn secret_that_looks_wrong_is_taken_with_a_warning_each() {
+    const TEXT: &str = "correct horse battery staple, 32 or more";
+    let (quote, space, mark) = ("quotation mark", "white space", "byte-order mark");
+    for (prefix, suffix, expected) in [
+        ("", "", &[] as &[&str]),
+        ("\"", "\"", &[quote]),
+        ("'", "'", &[quote]),
+        ("\"", "", &[]),
+        ("", "'", &[]),
+        ("`", "`", &[]),
+        (" ", "", &[space]),
+        ("", " ", &[space]),
+        ("\t", "", &[space]),
+        ("", "\n", &[space]),
+        ("", "\r", &[space]),
+        ("", "\u{b}", &[space]),
+        ("\u{a0}", "", &[space]),
+        ("", "\u{2003}", &[space]),
+        ("\u{feff}", "", &[mark]),
+        ("\u{feff}", "\r", &[mark, space]),
+        ("\u{feff}\"", "\"", &[mark, quote]),
+    ] {
+        let secret = format!("{prefix}{TEXT}{suffix}");
+        // A file loses one line end.
+        let file = SecretFile::new(format!("{secret}\n"));
+        for (variable, value) in [
+            ("JWT_SECRET", secret.as_str()),
+            ("JWT_SECRET_FILE", file.path()),
+            ("JWT_SECRET_PREVIOUS", &secret),
+            ("JWT_SECRET_PREVIOUS_FILE", file.path()),
+        ] {
+            if variable.ends_with("FILE") && suffix == "\r" {
+                continue; // Together with the other half it is one line end.
+            }
+            let mut variables = vec![(variable, OsStr::new(value))];
+            if variable.contains("PREVIOUS") {
+                variables.push(("JWT_SECRET", OsStr::new(SECRET)));
+            }
+            let lines = warnings(&variables);
+            assert_eq!(lines.len(), expected.len(), "{secret:?} {lines:?}");
+            for (line, what) in lines.iter().zip(expected) {
+                assert!(line.contains(&format!(" {variable}: ")), "{line}");
+                assert!(line.contains(what), "{line}");
+                assert!(!line.contains("horse"), "{line}");
+            }
+        }
+    }
+    // UTF-16, as a Windows shell writes it.
+    let lines = warnings(&[(
+        "JWT_SECRET",
+        OsStr::from_bytes(b"\xff\xfethirty-two bytes or more than that"),
+    )]);
+    assert!(lines.len() == 1 && lines[0].contains(mark), "{lines:?}");
+
+    // The bytes stay as they are.
+    let secret = format!("\"{TEXT}\"");
+    assert_secret(&Server::with(&[("JWT_SECRET", &secret)]), secret.as_bytes());
+}
+
+#[test]
+fn variable_that_is_probably_misspelled_is_named_in_a_warning() {
+    for (name, advice) in [
+        ("JWT_AUDIANCE", Some("JWT_AUDIENCE")),
+        ("JWT_AUDEINCE", Some("JWT_AUDIENCE")),
+        ("JWT_ISUER", Some("JWT_ISSUER")),
+        ("JWT_SECRET_FIL", Some("JWT_SECRET_FILE")),
+        ("JWT_SECRTE_PREVIOUS", Some("JWT_SECRET_PREVIOUS")),
+        ("JWT-ISSUER", Some("JWT_ISSUER")),
+        ("JTW_LEEWAY", Some("JWT_LEEWAY")),
+        ("API_PROT", Some("API_PORT")),
+        ("API_HOSTS", Some("API_HOST")),
+        ("API_WORKER", Some("API_WORKERS")),
+        ("API_MAX_CONECTION", Some("API_MAX_CONNECTIONS")),
+        ("APP_LOG", Some("API_LOG")),
+        ("JWT_", Some("--help")),
+        ("JWT_EXPIRATION", Some("--help")),
+        ("JWT_REQUIRE_EXPIRATION", Some("--help")),
+        ("JWT_\x1b[31m", Some("--help")),
+        ("API_TIMEOUT", None),
+        ("API_KEY", None),
+        ("JWTSECRETFILE_PATH", None),
+        ("jwt_secret", None),
+        ("PORT", None),
+    ] {
+        let lines = warnings(&[
+            ("JWT_SECRET", OsStr::new(SECRET)),
+            (name, OsStr::new("the value")),
+        ]);
+        let Some(advice) = advice else {
+            assert_eq!(lines, [""; 0], "{name}");
+            continue;
+        };
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        let shown = name.escape_debug().to_string();
+        assert!(
+            lines[0].starts_with(&format!("warning: {shown}: ")),
+            "{lines:?}"
+        );
+        assert!(lines[0].contains(advice), "{lines:?}");
+        assert!(!lines[0].contains("the value"), "{lines:?}");
+    }
+    // A name need not be text.
+    let lines = warnings(&[
+        ("JWT_SECRET", OsStr::new(SECRET)),
+        ("JWT_A", OsStr::new("")),
+    ]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let server = Server::spawn(command(&BASE).env(OsStr::from_bytes(b"JWT_\xff\n"), "x"));
+    let (_, lines) = printed(server);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+/// What an application built on this crate reads is its own.
+#[test]
+fn variables_of_the_application_are_known() {
+    let child = Command::new(std::env::current_exe().expect("a path"))
+        .args([
+            "--exact",
+            "configuration::child_with_variables_of_its_own",
+            "--ignored",
+        ])
+        .env_clear()
+        .envs([
+            ("JWT_SECRET", SECRET),
+            ("JWT_ROLES", "a"),
+            ("JWT_ROLE", "b"),
+            ("JWT_ROLLS_AND_MORE", "c"),
+        ])
+        .output()
+        .expect("this program");
+    assert!(child.status.success(), "{child:?}");
+}
+
+#[test]
+#[ignore = "run by variables_of_the_application_are_known"]
+fn child_with_variables_of_its_own() {
+    let config = resource_server::config::Config::load(&["JWT_ROLES"]).expect("a configuration");
+    let warnings = config.warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("JWT_ROLE:") && warnings[0].contains("JWT_ROLES?"));
+    assert!(warnings[1].contains("JWT_ROLLS_AND_MORE:") && warnings[1].contains("--help"));
+    assert_eq!(config.answer_timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn audience_with_a_comma_is_taken_with_a_warning() {
+    let lines = warnings(&[
+        ("JWT_SECRET", OsStr::new(SECRET)),
+        ("JWT_AUDIENCE", OsStr::new("a,b")),
+    ]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("warning: JWT_AUDIENCE: "), "{lines:?}");
+    let server = Server::with(&[("JWT_AUDIENCE", "a,b")]);
+    for (audience, status) in [("a,b", 200), ("a", 401), ("b", 401)] {
+        let claims = serde_json::json!({ "aud": audience }).to_string();
+        let response = server.get_with_token("/resource/secret", &token(&claims));
+        assert_eq!(response.status, status, "{audience}");
+    }
+}
+
+#[test]
+fn claim_names_take_any_text_but_none() {
+    for variable in ["JWT_USER_CLAIM", "JWT_SCOPE_CLAIM"] {
+        for text in [
+            "sub",
+            "user_id",
+            " ",
+            "a.b",
+            "é😀",
+            "https://example.org/user",
+        ] {
+            assert_works(&Server::with(&[(variable, text)]));
+        }
+        for value in [b"".as_slice(), b"\xff", b"sub\xff"] {
+            let line = refusal(&[(variable, OsStr::from_bytes(value))]);
+            let expected = format!("{variable}: expected UTF-8 text of at least one character");
+            assert!(line.starts_with(&expected), "{line}");
         }
     }
 }

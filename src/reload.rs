@@ -1,0 +1,68 @@
+//! New secrets at SIGHUP, without a restart.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::config::{ConfigError, TokenConfig};
+use crate::jwt::Verifier;
+use crate::log::Lines;
+use crate::shared::Shared;
+
+/// Replaces the verifier at every SIGHUP from now on, if a secret comes from a file; otherwise the
+/// signal keeps its default effect, so that a closed terminal ends the program. Call it inside a
+/// [`runtime`](crate::server::runtime).
+///
+/// Each time a line in `errors` says what happened. If the new secrets cannot be used, the old ones
+/// stay.
+///
+/// # Errors
+///
+/// The OS error if the signal cannot be listened for.
+pub fn reload_at_hangup(verifier: Arc<Shared<Verifier>>, errors: Arc<Lines>) -> io::Result<()> {
+    if TokenConfig::has_files() {
+        let hangups = signal(SignalKind::hangup())?;
+        drop(tokio::task::spawn_local(reload(hangups, verifier, errors)));
+    }
+    Ok(())
+}
+
+/// One reload after the other: signals that come during one are one more.
+async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Arc<Lines>) {
+    while poll_fn(|cx| hangups.poll_recv(cx)).await.is_some() {
+        match read().await {
+            Ok(tokens) => {
+                verifier.replace(tokens.verifier());
+                for warning in &tokens.warnings {
+                    errors.push(warning);
+                }
+                let previous = match tokens.previous {
+                    Some(_) => "and the previous one",
+                    None => "and no previous one",
+                };
+                errors.push(&format!("reloaded the secrets: the current one {previous}"));
+            }
+            Err(error) => errors.push(&format!("kept the old secrets: {error}")),
+        }
+    }
+}
+
+/// Reads the files on a thread of their own: they may be on a slow disk, and are read twice with a pause. If the
+/// system has no thread, on this one.
+async fn read() -> Result<TokenConfig, ConfigError> {
+    let (reply, tokens) = oneshot::channel();
+    let thread = thread::Builder::new()
+        .name("reload".into())
+        // The receiver is gone only if the program is already exiting.
+        .spawn(|| drop(reply.send(TokenConfig::reload())));
+    if thread.is_ok()
+        && let Ok(tokens) = tokens.await
+    {
+        return tokens;
+    }
+    TokenConfig::reload()
+}
