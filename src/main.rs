@@ -48,7 +48,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_millis(1700);
 const HEALTH_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long to wait at exit for the last lines to be written, both outputs together.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Why the process ends, in one line, and with which status.
 struct Failure {

@@ -86,14 +86,8 @@ impl Secrets {
     /// old pair and one of a new is taken. Blocks the thread, for a fifth of a second at most besides
     /// what the files take.
     pub(super) fn read_settled() -> Result<Self, ConfigError> {
-        let mut last = Self::read();
-        for _ in 1..MAX_READINGS {
-            thread::sleep(READING_INTERVAL);
-            let next = Self::read();
-            if next == last {
-                return next;
-            }
-            last = next;
+        if let Some(secrets) = settled(Self::read) {
+            return secrets;
         }
         let variable = if variable("JWT_SECRET_FILE").is_some() {
             "JWT_SECRET_FILE"
@@ -105,6 +99,20 @@ impl Secrets {
             "secrets that stay the same while they are read",
         ))
     }
+}
+
+/// What two readings in a row agree on, an error too.
+fn settled<T: PartialEq>(mut read: impl FnMut() -> T) -> Option<T> {
+    let mut last = read();
+    for _ in 1..MAX_READINGS {
+        thread::sleep(READING_INTERVAL);
+        let next = read();
+        if next == last {
+            return Some(next);
+        }
+        last = next;
+    }
+    None
 }
 
 impl Secret {
@@ -265,6 +273,26 @@ mod tests {
     fn device_that_is_opened_after_all_is_not_read() {
         let result = open(Path::new("/dev/zero")).and_then(read_opened);
         assert!(result.is_err_and(|error| error.to_string().contains("device")));
+    }
+
+    #[test]
+    fn readings_are_taken_until_two_in_a_row_agree() {
+        for (readings, expected) in [
+            ("aa", Some('a')),
+            ("abb", Some('b')),
+            ("abaa", Some('a')),
+            ("abcdefghii", Some('i')),
+            ("abababababaa", None),
+        ] {
+            let mut characters = readings.chars();
+            assert_eq!(
+                settled(|| characters.next()).flatten(),
+                expected,
+                "{readings}"
+            );
+            let read = readings.len() - characters.as_str().len();
+            assert_eq!(read, readings.len().min(MAX_READINGS), "{readings}");
+        }
     }
 
     #[test]

@@ -203,11 +203,158 @@ fn token_with_wrong_options_is_refused() {
         &["--subject", "alice"],
         &["--sub=alice"],
         &["--ttl", "60", "--unknown", "x"],
+        &["--claim"],
+        &["--claim", ""],
+        &["--claim", "scope"],
+        &["--claim", "=read"],
+        &["--claim", "="],
+        &["--claim=scope=read"],
+        &["-h"],
         &["--help"],
     ] {
         let finished = run(&WITH_SECRET, &[&["token"], arguments].concat());
         assert_fails(&finished, 2);
         assert!(!finished.errors.contains(SECRET));
+    }
+}
+
+/// The text of the payload, as it was signed.
+fn payload(token: &str) -> String {
+    let payload = token.split('.').nth(1).expect("a payload");
+    let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+    String::from_utf8(payload).expect("UTF-8")
+}
+
+#[test]
+fn token_has_the_claims_that_are_asked_for() {
+    for (value, expected) in [
+        ("read write", r#""read write""#),
+        ("", r#""""#),
+        ("=", r#""=""#),
+        ("a=b", r#""a=b""#),
+        ("4", "4"),
+        ("\"4\"", r#""4""#),
+        ("-1.50e3", "-1.50e3"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("true", "true"),
+        ("null", "null"),
+        ("[\"a\",\"b\"]", r#"["a","b"]"#),
+        ("{\"b\":{\"a\":[]}}", r#"{"b":{"a":[]}}"#),
+        ("{\"a\":1", r#""{\"a\":1""#),
+        ("1 2", r#""1 2""#),
+        ("'4'", r#""'4'""#),
+        ("é\n\u{2028}", "\"é\\n\u{2028}\""),
+        ("NaN", r#""NaN""#),
+        ("--ttl", r#""--ttl""#),
+    ] {
+        let claim = format!("scope={value}");
+        let token = printed_token(&WITH_SECRET, &["--claim", &claim]);
+        let payload = payload(&token);
+        assert!(
+            payload.ends_with(&format!(r#","scope":{expected}}}"#)),
+            "{payload}"
+        );
+    }
+    let token = printed_token(&WITH_SECRET, &["--claim", "a\"b\\=1", "--claim", "é=2"]);
+    assert_eq!(claims(&token)["a\"b\\"], 1);
+    assert_eq!(claims(&token)["é"], 2);
+}
+
+/// The names of the payload's members, in order.
+fn names(token: &str) -> Vec<String> {
+    // No value here has a comma or a colon.
+    let payload = payload(token);
+    let members = payload.trim_matches(['{', '}']).split(',');
+    let name = |member: &str| member.split(':').next().map(|name| name.replace('"', ""));
+    members.filter_map(name).collect()
+}
+
+#[test]
+fn token_never_repeats_a_name() {
+    let long_ago = "nbf=1";
+    for (variables, arguments, expected, members) in [
+        (
+            &[] as &[(&str, &str)],
+            &["--claim", "sub=bob", "--sub", "alice"] as &[&str],
+            &["sub", "iat", "exp"] as &[&str],
+            &[("sub", "bob")] as &[_],
+        ),
+        (
+            &[],
+            &["--claim", "iat=1", "--claim", long_ago, "--claim", "nbf=2"],
+            &["sub", "iat", "exp", "nbf"],
+            &[],
+        ),
+        (
+            &[],
+            &["--claim", "a=b", "--ttl", "60", "--claim", "a=c"],
+            &["sub", "iat", "exp", "a"],
+            &[("a", "c")],
+        ),
+        (
+            &[("JWT_ISSUER", "us"), ("JWT_AUDIENCE", "me")],
+            &["--claim", "aud=me", "--claim", "iss=us"],
+            &["sub", "iat", "exp", "iss", "aud"],
+            &[("aud", "me"), ("iss", "us")],
+        ),
+        (
+            &[("JWT_USER_CLAIM", "user_id")],
+            &["--sub", "alice"],
+            &["user_id", "iat", "exp"],
+            &[("user_id", "alice")],
+        ),
+        (
+            &[("JWT_USER_CLAIM", "user_id")],
+            &["--claim", "sub=bob"],
+            &["user_id", "iat", "exp", "sub"],
+            &[("user_id", "demo"), ("sub", "bob")],
+        ),
+        (
+            &[("JWT_USER_CLAIM", "iss"), ("JWT_ISSUER", "us")],
+            &[],
+            &["iss", "iat", "exp"],
+            &[("iss", "us")],
+        ),
+    ] {
+        let variables = [&WITH_SECRET as &[_], variables].concat();
+        let token = printed_token(&variables, arguments);
+        assert_eq!(names(&token), expected, "{arguments:?}");
+        for (name, value) in members {
+            assert_eq!(claims(&token)[name], *value, "{arguments:?}");
+        }
+    }
+}
+
+/// It is printed nevertheless: somebody tries what the server says to it.
+#[test]
+fn token_that_the_configuration_rejects_comes_with_a_warning() {
+    let long = "x".repeat(9000);
+    for (variables, arguments) in [
+        (&[] as &[(&str, &str)], &["--claim", "exp=1"] as &[&str]),
+        (&[], &["--claim", "exp=tomorrow"]),
+        (&[], &["--claim", "nbf=9999999999"]),
+        (&[], &["--claim", "iat=null"]),
+        (&[], &["--claim", "aud=other"]),
+        (&[], &["--sub", &long]),
+        (&[("JWT_ISSUER", "us")], &["--claim", "iss=them"]),
+        (&[("JWT_AUDIENCE", "me")], &["--claim", "aud=them"]),
+        (
+            &[("JWT_REQUIRE_EXP", "true"), ("JWT_USER_CLAIM", "exp")],
+            &["--sub", "alice"],
+        ),
+    ] {
+        let variables = [&WITH_SECRET as &[_], variables].concat();
+        let finished = run(&variables, &[&["token"], arguments].concat());
+        assert_eq!(finished.status, Some(0), "{finished:?}");
+        let token = finished.output.strip_suffix('\n').expect("a whole line");
+        // The reason is the one that the server gives.
+        let server = Server::with(&variables);
+        let refusal = server.get_with_token("/resource/secret", token);
+        let reason = refusal.message().expect("a message");
+        assert_eq!(
+            finished.errors,
+            format!("warning: this configuration rejects the token: {reason}\n"),
+        );
     }
 }
 
@@ -397,8 +544,10 @@ fn health_where_nothing_listens_is_bad() {
 #[test]
 fn health_where_nobody_answers_is_bad_within_two_seconds() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let finished = health_at_port(silent.local_addr().expect("an address").port());
+    let address = silent.local_addr().expect("an address");
+    let finished = health_at_port(address.port());
     assert_fails(&finished, 1);
+    assert_eq!(finished.errors, format!("{address}: timed out\n"));
 }
 
 /// Answers the first connection with these pieces, a quarter of a second apart, and closes it.
@@ -454,6 +603,7 @@ fn health_of_an_answer_that_drips_is_bad_within_two_seconds() {
     let answer = b"HTTP/1.1 200 OK\r\n\r\n";
     let finished = health_at_port(answer_with(answer.chunks(1).collect()));
     assert_fails(&finished, 1);
+    assert!(finished.errors.ends_with(": timed out\n"), "{finished:?}");
 }
 
 /// An endless answer ends the check as soon as its beginning is known.

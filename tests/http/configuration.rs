@@ -906,7 +906,7 @@ fn secret_of_32_bytes_is_taken_everywhere_without_a_warning() {
     let secret = "x".repeat(32);
     for host in ["127.0.0.1", "0.0.0.0"] {
         let server = Server::with(&[("JWT_SECRET", &secret), ("API_HOST", host)]);
-        let address = (std::net::Ipv4Addr::LOCALHOST, server.address.port()).into();
+        let address = (Ipv4Addr::LOCALHOST, server.address.port()).into();
         let mut client = Client::to(address);
         client.request("GET", "/healthz", &[]);
         assert_eq!(client.response().status, 200);

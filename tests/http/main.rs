@@ -21,6 +21,7 @@ mod garbage;
 mod harness;
 mod layering;
 mod memory;
+mod outputs;
 mod routes;
 mod slow;
 mod smuggling;

@@ -1,0 +1,398 @@
+//! Outputs that are full, slow, blocked, closed or non-blocking, and a system without threads.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{
+    Client, PATIENCE, SECRET, Server, command, finish, good_token, lines, unused_port, wait,
+};
+
+/// Commands that print something.
+const COMMANDS: [&[&str]; 5] = [&["token"], &["--help"], &["-h"], &["--version"], &["-V"]];
+
+fn with_secret(arguments: &[&str]) -> Command {
+    let mut command = command(&[("JWT_SECRET", SECRET)]);
+    command.args(arguments);
+    command
+}
+
+/// Holds that a command failed with one line on standard error that says why.
+fn assert_fails(command: &mut Command, reason: &str) {
+    let finished = finish(command);
+    assert_eq!(finished.status, Some(1), "{command:?} {finished:?}");
+    assert_eq!(finished.errors.lines().count(), 1, "{finished:?}");
+    assert!(
+        finished.errors.contains("standard output") && finished.errors.contains(reason),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn command_fails_if_its_output_cannot_be_written() {
+    let open = |path: &str| OpenOptions::new().write(true).open(path);
+    for arguments in COMMANDS {
+        // Linux has it.
+        if let Ok(full) = open("/dev/full") {
+            assert_fails(with_secret(arguments).stdout(full), "No space left");
+        }
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_fails(with_secret(arguments).stdout(writer), "Broken pipe");
+        // Open, but not for writing.
+        let null = File::open("/dev/null").expect("a file");
+        assert_fails(with_secret(arguments).stdout(null), "Bad file descriptor");
+        let null = open("/dev/null").expect("a file");
+        assert_eq!(finish(with_secret(arguments).stdout(null)).status, Some(0));
+    }
+}
+
+#[test]
+fn status_does_not_depend_on_standard_error() {
+    for path in ["/dev/full", "/dev/null"] {
+        let Ok(errors) = OpenOptions::new().write(true).open(path) else {
+            continue;
+        };
+        let with_errors = |arguments: &[&str]| {
+            let errors = errors.try_clone().expect("a descriptor");
+            finish(with_secret(arguments).stderr(errors)).status
+        };
+        assert_eq!(with_errors(&["nonsense"]), Some(2), "{path}");
+        assert_eq!(with_errors(&["health", "x"]), Some(2), "{path}");
+        assert_eq!(
+            with_errors(&["token", "--claim", "exp=0"]),
+            Some(0),
+            "{path}"
+        );
+    }
+}
+
+/// Ends of one stream, the second of which is the program's.
+fn socket(is_blocking: bool) -> (UnixStream, OwnedFd) {
+    let (ours, theirs) = UnixStream::pair().expect("two sockets");
+    ours.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    theirs.set_nonblocking(!is_blocking).expect("an option");
+    (ours, theirs.into())
+}
+
+/// Longer than any system's buffer for a pipe, and than what may wait of lines.
+#[test]
+fn long_token_reaches_a_slow_reader_whole() {
+    let subject = "x".repeat(120_000);
+    for is_blocking in [true, false] {
+        let (mut reader, output) = socket(is_blocking);
+        let mut child = Running(
+            with_secret(&["token", "--sub", &subject])
+                .stdout(output)
+                .spawn()
+                .expect("the program starts"),
+        );
+        let mut token = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            match reader.read(&mut piece).expect("a byte or the end") {
+                0 => break,
+                len => token.extend_from_slice(&piece[..len]),
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(wait(&mut child.0, PATIENCE).code(), Some(0));
+        let token = String::from_utf8(token).expect("ASCII");
+        assert!(token.len() > 160_000 && token.ends_with('\n'));
+        let payload = token.split('.').nth(1).expect("a payload");
+        assert_eq!(token.trim_end().split('.').count(), 3);
+        assert!(payload.len() > 160_000);
+        assert_eq!(token.trim_end().rsplit('.').next().map(str::len), Some(43));
+    }
+}
+
+/// Killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An output that holds nothing more; as long as the first is kept, it is not closed.
+fn full(is_blocking: bool) -> (UnixStream, OwnedFd) {
+    let (ours, theirs) = UnixStream::pair().expect("two sockets");
+    theirs.set_nonblocking(true).expect("an option");
+    for piece in [&[b'.'; 4096] as &[u8], b"."] {
+        while (&theirs).write(piece).is_ok() {}
+    }
+    theirs.set_nonblocking(!is_blocking).expect("an option");
+    (ours, theirs.into())
+}
+
+/// A server that says nothing before it serves, as it cannot.
+fn start_full(is_blocking: bool) -> (Server, [UnixStream; 2]) {
+    let port = unused_port();
+    // A short secret is a line on standard error.
+    let mut command = command(&[
+        ("API_PORT", &port.to_string()),
+        ("JWT_SECRET", "my super secret key"),
+        ("API_LOG", "access"),
+    ]);
+    let (reader, output) = full(is_blocking);
+    let (errors_reader, errors) = full(is_blocking);
+    let child = command.stdout(output).stderr(errors).spawn();
+    // The command has its copies of them.
+    drop(command);
+    let server = Server {
+        child: child.expect("the program starts"),
+        address: ([127, 0, 0, 1], port).into(),
+        output: channel().1,
+        errors: channel().1,
+    };
+    let end = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(server.address).is_err() {
+        assert!(Instant::now() < end, "it never listens");
+        thread::sleep(Duration::from_millis(5));
+    }
+    (server, [reader, errors_reader])
+}
+
+#[test]
+fn blocked_outputs_delay_neither_the_serving_nor_the_end() {
+    for is_blocking in [true, false] {
+        let (mut server, readers) = start_full(is_blocking);
+        for _ in 0..20 {
+            assert_eq!(server.get("/resource", &[]).status, 200);
+        }
+        let started = Instant::now();
+        server.signal("TERM");
+        assert_eq!(server.wait(PATIENCE).code(), Some(0));
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        drop(readers);
+    }
+}
+
+/// A line is delayed by a blocked output, not lost.
+#[test]
+fn lines_are_written_when_a_blocked_output_is_read() {
+    for is_blocking in [true, false] {
+        let (server, [reader, _errors]) = start_full(is_blocking);
+        assert_eq!(server.get("/resource", &[]).status, 200);
+        reader.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut text = BufReader::new(reader)
+            .lines()
+            .map(|line| line.expect("text"));
+        let first = text.next().expect("a line");
+        let first = first.trim_start_matches('.');
+        assert_eq!(first, format!("listening on http://{}", server.address));
+        let entry: Value = serde_json::from_str(&text.next().expect("a line")).expect("JSON");
+        assert_eq!(entry["path"], "/resource");
+    }
+}
+
+/// A terminal that another program has made non-blocking: every line is whole, or counted.
+#[test]
+fn non_blocking_output_breaks_no_line_and_its_losses_are_counted() {
+    const REQUESTS: usize = 4000;
+    let (reader, output) = socket(false);
+    let port = unused_port();
+    let mut command = command(&[
+        ("API_PORT", &port.to_string()),
+        ("JWT_SECRET", SECRET),
+        ("API_LOG", "access"),
+    ]);
+    let child = Running(command.stdout(output).spawn().expect("the program starts"));
+    drop(command);
+    let mut reader = BufReader::new(reader);
+    let mut first = String::new();
+    reader.read_line(&mut first).expect("a line");
+    assert_eq!(first, format!("listening on http://127.0.0.1:{port}\n"));
+
+    // Nothing is read in the meantime.
+    let mut client = Client::to(([127, 0, 0, 1], port).into());
+    for _ in 0..REQUESTS {
+        client.request("GET", "/resource", &[]);
+        assert_eq!(client.response().status, 200);
+    }
+    let (mut written, mut dropped) = (0, 0);
+    let output = lines(reader);
+    while written + dropped < REQUESTS {
+        let line = output.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            panic!("{error}: {written} written, {dropped} dropped");
+        });
+        let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
+        match entry["dropped_lines"].as_u64() {
+            Some(count) => dropped += usize::try_from(count).expect("a count"),
+            None => written += 1,
+        }
+    }
+    assert_eq!(written + dropped, REQUESTS);
+    assert!(dropped > 0 && written > 1000, "{written} {dropped}");
+    drop(child);
+}
+
+/// The program where no thread can be created besides its first: as a user of its own, whose only
+/// process it is, or as one that has too many.
+fn without_threads(variables: &[(&str, &str)], arguments: &[&str]) -> Command {
+    const USER: u32 = 54_321;
+    // Shells differ in the letter for processes.
+    const SCRIPT: &str = "ulimit -u 1 2>/dev/null || ulimit -p 1; exec \"$0\" \"$@\"";
+    let program = env!("CARGO_BIN_EXE_resource-server");
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", SCRIPT])
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if is_root {
+        // The superuser may have as many as it likes, and another user need not have access to the
+        // folder of the program.
+        command
+            .uid(USER)
+            .gid(USER)
+            .stdin(File::open(program).expect("the program"))
+            .arg("/proc/self/fd/0");
+    } else {
+        command.stdin(Stdio::null()).arg(program);
+    }
+    command.args(arguments);
+    command
+}
+
+#[test]
+fn without_threads_every_command_and_every_failure_prints() {
+    let secret = [("JWT_SECRET", SECRET)];
+    for (variables, arguments, status, output, errors) in [
+        (
+            &secret as &[_],
+            &["--version"] as &[_],
+            0,
+            "resource-server ",
+            "",
+        ),
+        (&secret, &["-h"], 0, "A minimal resource server", ""),
+        (&secret, &["token"], 0, "eyJ", ""),
+        (&secret, &["nonsense"], 2, "", "unknown arguments"),
+        (&[], &["token"], 2, "", "JWT_SECRET: expected"),
+        (&[("API_PORT", "x")], &[], 2, "", "API_PORT: expected"),
+        (
+            &[("API_HOST", "x")],
+            &["health"],
+            1,
+            "",
+            "API_HOST: expected",
+        ),
+        (
+            &[
+                ("JWT_SECRET", SECRET),
+                ("API_HOST", "192.0.2.1"),
+                ("API_WORKERS", "1"),
+            ],
+            &[],
+            1,
+            "",
+            "cannot listen on 192.0.2.1",
+        ),
+        (
+            &[
+                ("JWT_SECRET", SECRET),
+                ("API_PORT", "0"),
+                ("API_WORKERS", "2"),
+            ],
+            &[],
+            1,
+            "",
+            "cannot start 2 workers",
+        ),
+    ] {
+        let finished = finish(&mut without_threads(variables, arguments));
+        assert_eq!(finished.status, Some(status), "{arguments:?} {finished:?}");
+        for (printed, expected) in [(&finished.output, output), (&finished.errors, errors)] {
+            assert!(printed.starts_with(expected), "{arguments:?} {finished:?}");
+            assert_eq!(printed.is_empty(), expected.is_empty(), "{finished:?}");
+        }
+    }
+}
+
+#[test]
+fn without_threads_the_server_says_where_it_listens_and_serves() {
+    let variables = [
+        ("API_PORT", "0"),
+        ("API_WORKERS", "1"),
+        ("API_LOG", "access"),
+        ("JWT_SECRET", SECRET),
+        ("JWT_AUDIANCE", "me"),
+    ];
+    let mut server = Server::spawn(&mut without_threads(&variables, &[]));
+    let warning = server.errors.recv_timeout(PATIENCE).expect("a warning");
+    assert!(warning.contains("JWT_AUDIENCE"), "{warning}");
+    for _ in 0..3000 {
+        let response = server.get_with_token("/resource/secret", &good_token());
+        assert_eq!(response.status, 200);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(1)).code(), Some(0));
+}
+
+/// Runs one of the tests below as a process of its own.
+fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+const SIGABRT: i32 = 6;
+
+/// Also in a debug build, which unwinds otherwise.
+#[test]
+fn panic_on_any_thread_ends_the_process_and_says_where() {
+    let output = child("outputs::child_that_panics").output();
+    let output = output.expect("this program");
+    assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
+    let errors = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(
+        errors.starts_with("panicked at ") && errors.contains("outputs.rs:"),
+        "{errors}"
+    );
+    assert!(errors.contains(r"on\npurpose"), "{errors}");
+}
+
+#[test]
+fn panic_ends_the_process_also_if_standard_error_is_blocked() {
+    let (_reader, errors) = full(true);
+    let mut command = child("outputs::child_that_panics");
+    let mut child = Running(command.stderr(errors).spawn().expect("this program"));
+    assert_eq!(wait(&mut child.0, PATIENCE).signal(), Some(SIGABRT));
+}
+
+#[test]
+#[ignore = "run by the tests above"]
+fn child_that_panics() {
+    resource_server::log::abort_on_panic();
+    let panicking = thread::spawn(|| panic!("on\npurpose"));
+    let _ = panicking.join();
+    // A process that goes on ends otherwise.
+}
+
+#[test]
+fn full_output_is_full() {
+    let (_reader, output) = full(false);
+    let mut output = UnixStream::from(output);
+    let error = output.write(b"x").expect_err("no room");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
