@@ -22,6 +22,7 @@ mod harness;
 mod layering;
 mod memory;
 mod outputs;
+mod reload;
 mod routes;
 mod slow;
 mod smuggling;
