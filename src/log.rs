@@ -34,14 +34,14 @@ const MAX_PANIC_MESSAGE: usize = 500;
 /// descriptor that cannot be written for a success.
 pub type Output = Box<dyn Write + Send>;
 
-/// Standard output or standard error, without a buffer.
-///
-/// # Errors
-///
-/// The OS error if there is no descriptor for it.
-pub fn output(stream: &impl AsFd) -> io::Result<Output> {
-    let file = File::from(stream.as_fd().try_clone_to_owned()?);
-    Ok(Box::new(file))
+/// Standard output or standard error, without a buffer. If there is no descriptor to spare for that, as
+/// the standard library has it.
+pub fn output(stream: impl AsFd + Write + Send + 'static) -> Output {
+    let descriptor = stream.as_fd().try_clone_to_owned();
+    match descriptor {
+        Ok(descriptor) => Box::new(File::from(descriptor)),
+        Err(_) => Box::new(stream),
+    }
 }
 
 /// Writes a text whole, and waits for its reader as long as it takes, also where the output is
@@ -51,7 +51,8 @@ pub fn output(stream: &impl AsFd) -> io::Result<Output> {
 ///
 /// The OS error if the text could not be written whole.
 pub fn write_whole(output: &mut dyn Write, text: &[u8]) -> io::Result<()> {
-    write_from_start(output, text).map_err(|(_, error)| error)
+    write_from_start(output, text).map_err(|(_, error)| error)?;
+    output.flush()
 }
 
 /// As [`write_whole`]; an error comes with how many bytes were written before it.
@@ -90,6 +91,14 @@ struct Queue {
     waiting: String,
     dropped: u64,
     is_writing: bool,
+    /// How many were dropped is to be reported without waiting for another line.
+    is_ending: bool,
+}
+
+impl Queue {
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || (self.is_ending && self.dropped > 0)
+    }
 }
 
 /// The thread that writes.
@@ -117,6 +126,7 @@ impl Lines {
                 waiting: String::new(),
                 dropped: 0,
                 is_writing: false,
+                is_ending: false,
             }),
             changed: Condvar::new(),
         })
@@ -151,12 +161,14 @@ impl Lines {
         }
     }
 
-    /// Waits until every line is written, but not beyond `deadline`.
+    /// Waits until every line is written, and how many were dropped, but not beyond `deadline`.
     pub fn flush(&self, deadline: Instant) {
-        let queue = self.queue();
+        let mut queue = self.queue();
         if matches!(queue.thread, Thread::Started) {
+            queue.is_ending = true;
+            self.changed.notify_all();
             let timeout = deadline.saturating_duration_since(Instant::now());
-            let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
+            let is_busy = |queue: &mut Queue| queue.is_writing || queue.has_work();
             drop(self.changed.wait_timeout_while(queue, timeout, is_busy));
         }
     }
@@ -187,11 +199,10 @@ impl Lines {
             queue.dropped += dropped;
             queue.is_writing = false;
             self.changed.notify_all();
-            let waiting = self
-                .changed
-                .wait_while(queue, |queue| queue.waiting.is_empty());
+            let waiting = self.changed.wait_while(queue, |queue| !queue.has_work());
             queue = waiting.unwrap_or_else(PoisonError::into_inner);
             queue.is_writing = true;
+            queue.is_ending = false;
             mem::swap(&mut queue.waiting, &mut text);
             dropped = mem::take(&mut queue.dropped);
             drop(queue);
@@ -277,10 +288,8 @@ pub fn abort_on_panic() {
         // A blocked output must not keep the process.
         let (report, written) = channel();
         let write = move || {
-            if let Ok(mut errors) = output(&io::stderr()) {
-                // An error leaves nothing to be done.
-                let _ = write_whole(&mut *errors, line.as_bytes());
-            }
+            // An error leaves nothing to be done.
+            let _ = write_whole(&mut *output(io::stderr()), line.as_bytes());
             // The receiver is gone if that took too long.
             let _ = report.send(());
         };
@@ -416,6 +425,50 @@ mod tests {
                 "{plan:?} {batches:?}"
             );
         }
+    }
+
+    #[test]
+    fn losses_are_reported_at_the_end_if_no_line_comes_after_them() {
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let lines = Lines::new(Box::new(Planned {
+            plan: vec![Err(ErrorKind::StorageFull)].into_iter(),
+            taken: Arc::clone(&taken),
+        }));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        lines.push("lost");
+        // Once for the line, unless it is lost already.
+        lines.flush(deadline);
+        lines.flush(deadline);
+        assert!(Instant::now() < deadline);
+        assert!(
+            taken
+                .lock()
+                .is_ok_and(|taken| *taken == b"{\"dropped_lines\":1}\n")
+        );
+    }
+
+    /// An output that takes nothing for good: nothing waits for it longer than asked.
+    #[test]
+    fn flush_ends_at_its_deadline_or_when_there_is_no_more_to_do() {
+        struct Blocked;
+        impl Write for Blocked {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::WouldBlock.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::new(Box::new(Blocked));
+        let started = Instant::now();
+        lines.flush(started + Duration::from_secs(10));
+        lines.push("line");
+        lines.flush(started + Duration::from_millis(100));
+        let took = started.elapsed();
+        assert!(
+            (Duration::from_millis(100)..Duration::from_secs(5)).contains(&took),
+            "{took:?}"
+        );
     }
 
     #[test]

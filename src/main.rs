@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use resource_server::config::{Config, ConfigError, TokenConfig, VARIABLES, address, integer};
-use resource_server::log::{Lines, Output, abort_on_panic, output, write_whole};
+use resource_server::log::{Lines, abort_on_panic, output, write_whole};
 use resource_server::reload::reload_at_hangup;
 use resource_server::server::{Server, listen, runtime};
 use resource_server::shared::Shared;
@@ -110,15 +110,13 @@ fn main() -> ExitCode {
 
 /// Prints what a command was asked for, whole: its reader may be slow.
 fn print(text: &str) -> Result<(), Failure> {
-    output(&io::stdout())
-        .and_then(|mut output| write_whole(&mut *output, format!("{text}\n").as_bytes()))
+    write_whole(&mut *output(io::stdout()), format!("{text}\n").as_bytes())
         .map_err(|error| Failure::system("cannot write to standard output", &error))
 }
 
 /// Prints a line on standard error. An error leaves nowhere to say so.
 fn complain(line: &str) {
-    let _ = output(&io::stderr())
-        .and_then(|mut output| write_whole(&mut *output, format!("{line}\n").as_bytes()));
+    let _ = write_whole(&mut *output(io::stderr()), format!("{line}\n").as_bytes());
 }
 
 fn help() -> String {
@@ -135,8 +133,8 @@ fn help() -> String {
 
 /// Serves until a signal ends it.
 fn serve() -> ExitCode {
-    let out = Lines::new(standard_output());
-    let err = Lines::new(standard_error());
+    let out = Lines::new(output(io::stdout()));
+    let err = Lines::new(output(io::stderr()));
     let outcome = run(&out, &err);
     if let Err(failure) = &outcome {
         err.push(&failure.line);
@@ -149,15 +147,6 @@ fn serve() -> ExitCode {
         |failure| ExitCode::from(failure.status),
         |()| ExitCode::SUCCESS,
     )
-}
-
-/// Without a descriptor to spare, by way of the standard library's buffer.
-fn standard_output() -> Output {
-    output(&io::stdout()).unwrap_or_else(|_| Box::new(io::stdout()))
-}
-
-fn standard_error() -> Output {
-    output(&io::stderr()).unwrap_or_else(|_| Box::new(io::stderr()))
 }
 
 fn run(out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
@@ -341,7 +330,7 @@ fn health() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // A blocked output must not keep a health check.
-    let err = Lines::new(standard_error());
+    let err = Lines::new(output(io::stderr()));
     err.push(&line);
     err.write_without_thread();
     err.flush(Instant::now() + HEALTH_FLUSH_TIMEOUT);

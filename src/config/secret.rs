@@ -189,7 +189,7 @@ fn secret(in_variable: &'static str, in_file: &'static str) -> Result<Option<Sec
 fn unreadable(variable: &'static str, path: &OsStr, error: &io::Error) -> ConfigError {
     let expected = format!("the path of a regular file of at most {MAX_FILE_LEN} bytes");
     let len = path.len();
-    ConfigError::new(variable, expected).found_unshown(format!("{len} bytes: {error}"))
+    ConfigError::new(variable, expected).found_unshown(format!("a value of {len} bytes: {error}"))
 }
 
 /// A file's bytes.

@@ -494,7 +494,7 @@ fn secret_file_that_cannot_be_used_is_refused_by_name() {
             assert!(path.len() < 2 || !line.contains(path), "{line}");
             assert!(!line.contains("xxx"), "{line}");
             if reason != "found none" {
-                let found = format!("found {} bytes: ", path.len());
+                let found = format!("found a value of {} bytes: ", path.len());
                 assert!(line.contains(&found), "{line}");
             }
         }

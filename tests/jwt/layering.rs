@@ -195,7 +195,10 @@ fn jwt_items_are_named_outside_by_those_who_need_them() {
             vec![
                 "src/auth.rs",
                 "src/config.rs",
+                "src/connection.rs",
                 "src/dispatch.rs",
+                "src/exchange.rs",
+                "src/reload.rs",
                 "src/site.rs",
             ],
         ),
