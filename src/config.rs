@@ -23,7 +23,7 @@ use crate::server::Limits;
 use secret::{Secret, Secrets};
 
 /// Every variable: its name, its default, and what it means.
-pub const VARIABLES: [(&str, &str, &str); 19] = [
+pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "API_PORT",
         "5000",

@@ -1,5 +1,5 @@
-//! Output that never blocks a request: lines on standard output and standard error, each written by a
-//! thread of its own. Commands write directly, and wait.
+//! Output that never blocks a request: lines on standard output and standard error, each written by
+//! a thread of its own. Commands write directly, and wait.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -13,15 +13,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes of lines that may wait for a slow reader, about 1,000 requests; further lines are dropped and
-/// counted, but a line is always taken when none is waiting.
+/// Bytes of lines that may wait for a slow reader, about 1,000 requests; further lines are dropped
+/// and counted, but a line is always taken when none is waiting.
 const MAX_WAITING: usize = 128 * 1024;
 
 /// The time between two attempts to start the thread that writes.
 const THREAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The first and the longest pause before a non-blocking output that is full is tried again. The standard
-/// library cannot wait for one.
+/// The first and the longest pause before a non-blocking output that is full is tried again. The
+/// standard library cannot wait for one.
 const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// How long a panic waits for its line to be written.
@@ -34,8 +34,8 @@ const MAX_PANIC_MESSAGE: usize = 500;
 /// descriptor that cannot be written for a success.
 pub type Output = Box<dyn Write + Send>;
 
-/// Standard output or standard error, without a buffer. If there is no descriptor to spare for that, as
-/// the standard library has it.
+/// Standard output or standard error, without a buffer. If there is no descriptor to spare for
+/// that, as the standard library has it.
 pub fn output(stream: impl AsFd + Write + Send + 'static) -> Output {
     let descriptor = stream.as_fd().try_clone_to_owned();
     match descriptor {
@@ -112,8 +112,8 @@ enum Thread {
 }
 
 impl Lines {
-    /// Lines for `output`, on a thread that begins with the first of them and ends with the process.
-    /// While there can be none, lines wait, and are dropped and counted when too many do.
+    /// Lines for `output`, on a thread that begins with the first of them and ends with the
+    /// process. While there can be none, lines wait, and are dropped and counted when too many do.
     #[must_use]
     pub fn new(output: Output) -> Arc<Self> {
         Arc::new(Self {
@@ -173,8 +173,8 @@ impl Lines {
         }
     }
 
-    /// If the system has no thread for them, writes the lines that wait on the caller's, and waits for
-    /// the output. For the lines before the server serves and after it has failed.
+    /// If the system has no thread for them, writes the lines that wait on the caller's, and waits
+    /// for the output. For the lines before the server serves and after it has failed.
     pub fn write_without_thread(&self) {
         let mut queue = self.queue();
         // A thread that has started may not have taken the writer yet.
@@ -232,8 +232,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes whole lines, and after them how many were dropped before. Returns how many are dropped
-    /// and not reported now. Waits for the output as long as it takes.
+    /// Writes whole lines, and after them how many were dropped before. Returns how many are
+    /// dropped and not reported now. Waits for the output as long as it takes.
     fn write(&mut self, lines: &str, dropped: u64) -> u64 {
         let lost = self.write_lines(lines.as_bytes());
         if lost > 0 || dropped == 0 {
@@ -277,8 +277,8 @@ fn count_lines(text: &[u8]) -> u64 {
         .fold(0, |count, _| count + 1)
 }
 
-/// From now on a panic on any thread ends the process, with one line on standard error that says where
-/// it was: a worker that is gone would otherwise attract every new connection, as it has the
+/// From now on a panic on any thread ends the process, with one line on standard error that says
+/// where it was: a worker that is gone would otherwise attract every new connection, as it has the
 /// fewest.
 ///
 /// The line waits for its reader for half a second at most.

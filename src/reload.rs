@@ -51,8 +51,8 @@ async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Ar
     }
 }
 
-/// Reads the files on a thread of their own: they may be on a slow disk, and are read twice with a pause. If the
-/// system has no thread, on this one.
+/// Reads the files on a thread of their own: they may be on a slow disk, and are read twice with a
+/// pause. If the system has no thread, on this one.
 async fn read() -> Result<TokenConfig, ConfigError> {
     let (reply, tokens) = oneshot::channel();
     let thread = thread::Builder::new()

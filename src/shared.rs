@@ -48,8 +48,8 @@ impl<T> fmt::Debug for Shared<T> {
     }
 }
 
-/// One thread's copy of a [`Shared`] value. To read it costs one load of an atomic that almost never
-/// changes; the lock is taken once per replacement.
+/// One thread's copy of a [`Shared`] value. To read it costs one load of an atomic that almost
+/// never changes; the lock is taken once per replacement.
 pub struct Cached<T> {
     shared: Arc<Shared<T>>,
     generation: Cell<u64>,

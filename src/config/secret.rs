@@ -23,8 +23,8 @@ const MAX_READINGS: usize = 10;
 const READING_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Opens a file without waiting for the other end of a FIFO. The system's constant, which the
-/// standard library does not have; 0 where it is not known, and then only the check before the file is opened
-/// rejects a FIFO.
+/// standard library does not have; 0 where it is not known, and then only the check before the file
+/// is opened rejects a FIFO.
 const O_NONBLOCK: i32 = if cfg!(target_os = "macos") {
     0x4
 } else if cfg!(all(
@@ -70,8 +70,8 @@ impl Secrets {
             )
         })?;
         for secret in [Some(&current), previous.as_ref()].into_iter().flatten() {
-            // An empty file of the previous secret says that there is none: it can be emptied while the
-            // program runs, its variable cannot be unset.
+            // An empty file of the previous secret says that there is none: it can be emptied while
+            // the program runs, its variable cannot be unset.
             if secret.bytes.is_empty() && secret.variable != "JWT_SECRET_PREVIOUS_FILE" {
                 return Err(ConfigError::empty(secret.variable));
             }
@@ -82,9 +82,9 @@ impl Secrets {
         })
     }
 
-    /// Reads both secrets until two readings in a row agree, so that neither half a file nor one file of an
-    /// old pair and one of a new is taken. Blocks the thread, for a fifth of a second at most besides
-    /// what the files take.
+    /// Reads both secrets until two readings in a row agree, so that neither half a file nor one
+    /// file of an old pair and one of a new is taken. Blocks the thread, for a fifth of a second at
+    /// most besides what the files take.
     pub(super) fn read_settled() -> Result<Self, ConfigError> {
         if let Some(secrets) = settled(Self::read) {
             return secrets;

@@ -68,7 +68,7 @@ fn help_names_each_command_and_each_variable() {
     }
     assert!(help.lines().all(|line| line.len() <= 100));
     assert_eq!(succeeded(run(&[], &["-h"])), help);
-    for (name, default, meaning) in variables {
+    for &(name, default, meaning) in variables {
         let shown = help
             .lines()
             .find(|line| line.split_whitespace().next() == Some(name));
@@ -82,7 +82,7 @@ fn help_names_each_command_and_each_variable() {
 #[test]
 fn help_and_readme_agree_on_the_defaults() {
     let readme = include_str!("../../README.md");
-    for (name, default, _) in resource_server::config::VARIABLES {
+    for &(name, default, _) in resource_server::config::VARIABLES {
         let row = readme
             .lines()
             .find(|line| line.starts_with("| ") && line.contains(&format!("`{name}`")));
@@ -325,7 +325,7 @@ fn token_never_repeats_a_name() {
     }
 }
 
-/// It is printed nevertheless: somebody tries what the server says to it.
+/// It is printed all the same: to see what the server says to it may be the purpose.
 #[test]
 fn token_that_the_configuration_rejects_comes_with_a_warning() {
     let long = "x".repeat(9000);

@@ -700,8 +700,8 @@ fn secret_that_is_short_without_its_line_end_says_so() {
     );
 }
 
-/// What the program warns of with these variables. Its port is taken, so that it ends by itself, after the
-/// warnings.
+/// What the program warns of with these variables. Its port is taken, so that it ends by itself,
+/// after the warnings.
 fn warnings(variables: &[(&str, &OsStr)]) -> Vec<String> {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();

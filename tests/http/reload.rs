@@ -248,7 +248,8 @@ fn rotation_ten_times_a_second_refuses_and_loses_no_request() {
                     if response.status == 200 {
                         answered.fetch_add(1, Ordering::Relaxed);
                     } else {
-                        // On a busy machine, the one after the next may have come before the request.
+                        // On a busy machine, the one after the next may have come before the
+                        // request.
                         let now = turn.load(Ordering::Acquire);
                         assert!(now > announced, "turn {now}: {}", response.content);
                     }
