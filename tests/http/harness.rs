@@ -393,6 +393,8 @@ impl Client {
                 len
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            // Linux ends a read with a timeout when the process is stopped and continued.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.receive(),
             Err(error) => panic!("no answer: {error}"),
         }
     }
