@@ -48,6 +48,8 @@ async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Ar
             }
             Err(error) => errors.push(&format!("kept the old secrets: {error}")),
         }
+        // What has become of a leaked secret is worth a pause where there is no thread.
+        errors.write_without_thread();
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::configuration::SecretFile;
 use crate::harness::{
     Client, PATIENCE, SECRET, Server, command, finish, good_token, lines, unused_port, wait,
 };
@@ -342,6 +343,31 @@ fn without_threads_the_server_says_where_it_listens_and_serves() {
     }
     server.signal("TERM");
     assert_eq!(server.wait(Duration::from_secs(1)).code(), Some(0));
+}
+
+#[test]
+fn without_threads_the_secrets_are_reloaded_and_the_line_is_printed() {
+    // Where every user has access.
+    let name = format!("resource-server-secret-{}", std::process::id());
+    let file = SecretFile(std::env::temp_dir().join(name));
+    std::fs::write(&file.0, "another secret, which is 32 bytes or longer").expect("a file");
+    let variables = [
+        ("API_PORT", "0"),
+        ("API_WORKERS", "1"),
+        ("JWT_SECRET_FILE", file.path()),
+    ];
+    let server = Server::spawn(&mut without_threads(&variables, &[]));
+    let status = || {
+        server
+            .get_with_token("/resource/secret", &good_token())
+            .status
+    };
+    assert_eq!(status(), 401);
+    std::fs::write(&file.0, SECRET).expect("a file");
+    server.signal("HUP");
+    let line = server.errors.recv_timeout(PATIENCE).expect("a line");
+    assert!(line.starts_with("reloaded the secrets"), "{line}");
+    assert_eq!(status(), 200);
 }
 
 /// Runs one of the tests below as a process of its own.
