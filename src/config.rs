@@ -342,11 +342,18 @@ impl TokenConfig {
     ///
     /// The first variable whose value cannot be used; a missing secret.
     pub fn load() -> Result<Self, ConfigError> {
-        Self::with(&Secrets::read()?)
+        let mut config = Self::with(&Secrets::read()?)?;
+        let audience = config.policy.audience.as_deref();
+        if audience.is_some_and(|audience| audience.contains(',')) {
+            config.warnings.push(
+                "warning: JWT_AUDIENCE: a comma separates nothing, this is one audience".into(),
+            );
+        }
+        Ok(config)
     }
 
-    /// Reads the files again. Blocks the thread while the files change, for a fifth of a second at
-    /// most besides what reading them takes.
+    /// Reads the files again. Blocks the thread while the files change, for a tenth of a second at
+    /// most besides what reading them takes. Its warnings are about the secrets alone.
     ///
     /// # Errors
     ///
@@ -371,20 +378,14 @@ impl TokenConfig {
         let key = |secret: &Secret| {
             Key::new(&secret.bytes).map_err(|EmptySecret| ConfigError::empty(secret.variable))
         };
-        let audience = text("JWT_AUDIENCE")?;
         let secrets_read = || [Some(&secrets.current), secrets.previous.as_ref()].into_iter();
-        let mut warnings: Vec<_> = secrets_read()
+        let warnings = secrets_read()
             .flatten()
             .flat_map(Secret::warnings)
             .collect();
-        if audience.as_ref().is_some_and(|text| text.contains(',')) {
-            warnings.push(
-                "warning: JWT_AUDIENCE: a comma separates nothing, this is one audience".into(),
-            );
-        }
         let policy = Policy {
             issuer: text("JWT_ISSUER")?,
-            audience,
+            audience: text("JWT_AUDIENCE")?,
             leeway: number("JWT_LEEWAY", 0..=MAX_LEEWAY)?.unwrap_or_default(),
             require_exp: choice("JWT_REQUIRE_EXP", [("false", false), ("true", true)])?,
             user_claim: text("JWT_USER_CLAIM")?.unwrap_or_else(|| "sub".into()),

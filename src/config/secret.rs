@@ -83,7 +83,7 @@ impl Secrets {
     }
 
     /// Reads both secrets until two readings in a row agree, so that neither half a file nor one
-    /// file of an old pair and one of a new is taken. Blocks the thread, for a fifth of a second at
+    /// file of an old pair and one of a new is taken. Blocks the thread, for a tenth of a second at
     /// most besides what the files take.
     pub(super) fn read_settled() -> Result<Self, ConfigError> {
         if let Some(secrets) = settled(Self::read) {

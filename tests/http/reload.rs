@@ -169,7 +169,11 @@ fn reloaded_secret_that_looks_wrong_has_its_warning() {
     let server = Server::spawn(&mut command(&[
         ("API_PORT", "0"),
         ("JWT_SECRET_FILE", current.path()),
+        ("JWT_AUDIENCE", "a,b"),
     ]));
+    // What cannot change is not said again.
+    let at_start = server.errors.recv_timeout(PATIENCE).expect("a line");
+    assert!(at_start.contains("JWT_AUDIENCE"), "{at_start}");
     replace(&current, format!("\"{NEW}\"\n"));
     let warning = reload(&server);
     assert!(
