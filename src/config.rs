@@ -210,6 +210,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Concurrency limits and the drain timeout.
     pub limits: Limits,
+    /// Whether the number of workers is the default: fewer do if the system has no more threads.
+    pub has_default_workers: bool,
     /// How long a client may take to send one head, and to take one response.
     pub header_timeout: Duration,
     /// How long a connection may be idle.
@@ -244,10 +246,12 @@ impl Config {
         } else {
             Some(TokenConfig::load()?)
         };
+        let workers = number("API_WORKERS", 1..=MAX_WORKERS)?;
         let mut config = Self {
             address,
+            has_default_workers: workers.is_none(),
             limits: Limits {
-                workers: number("API_WORKERS", 1..=MAX_WORKERS)?.unwrap_or_else(cpus),
+                workers: workers.unwrap_or_else(cpus),
                 max_connections: number("API_MAX_CONNECTIONS", 1..=MAX_CONNECTIONS)?
                     .unwrap_or(DEFAULT_MAX_CONNECTIONS),
                 drain_timeout: seconds(

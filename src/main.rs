@@ -183,15 +183,26 @@ fn run(out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
             Failure::system(format!("cannot listen on {}", config.address), &error)
         })?;
         let url = format!("http://{}", listener.local_addr().unwrap_or(config.address));
-        let workers = config.limits.workers;
-        let server = Server::start(config.limits, site, Arc::clone(err))
-            .await
-            .map_err(|error| {
-                Failure::system(
-                    format!("cannot start {workers} workers (API_WORKERS)"),
-                    &error,
-                )
-            })?;
+        let mut limits = config.limits;
+        let start = |limits| Server::start(limits, Arc::clone(&site), Arc::clone(err));
+        let mut started = start(limits).await;
+        if let Err(error) = &started
+            && config.has_default_workers
+        {
+            err.push(&format!(
+                "warning: cannot start {} workers: {error}; one serves, as with API_WORKERS=1",
+                limits.workers
+            ));
+            limits.workers = 1;
+            started = start(limits).await;
+        }
+        let server = started.map_err(|error| {
+            let workers = limits.workers;
+            Failure::system(
+                format!("API_WORKERS: cannot start {workers} workers"),
+                &error,
+            )
+        })?;
         out.push(&format!("listening on {url}"));
         if let Some(token) = trial_token {
             out.push(&format!(

@@ -313,7 +313,7 @@ fn without_threads_every_command_and_every_failure_prints() {
             &[],
             1,
             "",
-            "cannot start 2 workers",
+            "API_WORKERS: cannot start 2 workers",
         ),
     ] {
         let finished = finish(&mut without_threads(variables, arguments));
@@ -343,6 +343,19 @@ fn without_threads_the_server_says_where_it_listens_and_serves() {
     }
     server.signal("TERM");
     assert_eq!(server.wait(Duration::from_secs(1)).code(), Some(0));
+}
+
+/// The default is as many workers as there are processors, and not more than can be had.
+#[test]
+fn without_threads_one_worker_serves_by_default() {
+    let variables = [("API_PORT", "0"), ("JWT_SECRET", SECRET)];
+    let server = Server::spawn(&mut without_threads(&variables, &[]));
+    let status = || server.get("/resource", &[]).status;
+    assert_eq!([status(), status()], [200, 200]);
+    if thread::available_parallelism().is_ok_and(|count| count.get() > 1) {
+        let warning = server.errors.recv_timeout(PATIENCE).expect("a warning");
+        assert!(warning.contains("API_WORKERS=1"), "{warning}");
+    }
 }
 
 #[test]
