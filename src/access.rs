@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
-use hyper::http::request::Parts;
 
-use crate::jwt::VerifiedClaims;
-use crate::response::Answer;
+use crate::server::{Code, Observed};
 
 /// The most characters of a path and of a method that are logged: the site's own are shorter, and
 /// tokens end up in others.
@@ -17,56 +15,58 @@ const MAX_LOGGED: usize = 64;
 /// The most characters of a user that are logged: no more can be named to a proxy.
 const MAX_USER_LOGGED: usize = 255;
 
-/// The line of one request: where it came from, what it asked, what the response was, how long that
-/// took; for an error its code and the rule it broke; and the user, if the request was
-/// authenticated. No query and no field of the request is in it, so no token; what the client
-/// chose is short and escaped.
-pub(crate) fn access_line(
-    head: &Parts,
-    peer: SocketAddr,
-    answer: &Answer,
-    claims: Option<&VerifiedClaims>,
-    took: Duration,
-) -> String {
-    let mut line = beginning(peer);
-    member("method", head.method.as_str(), MAX_LOGGED, &mut line);
-    member("path", head.uri.path(), MAX_LOGGED, &mut line);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        line,
-        r#","status":{},"duration_us":{}"#,
-        answer.status.as_u16(),
-        took.as_micros(),
-    );
-    if let Some(code) = answer.code {
-        member("code", code, usize::MAX, &mut line);
-    }
-    if let Some(rule) = answer.rule {
-        member("rule", rule, usize::MAX, &mut line);
-    }
-    if let Some(user) = claims.and_then(|claims| claims.user().ok()) {
-        member("user", &user, MAX_USER_LOGGED, &mut line);
-    }
-    line.push('}');
-    line
+/// A response extension: what the access log says of a response besides its status.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    /// The stable `code` of an error.
+    pub(crate) code: Option<&'static str>,
+    /// The stable id of the rule that the request broke.
+    pub(crate) rule: Option<&'static str>,
+    /// The user of an authenticated request.
+    pub(crate) user: Option<String>,
 }
 
-/// The line of a head that hyper rejects, before there is a request: method and path are not known,
-/// and neither is when it began.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the engine to call"))]
-pub(crate) fn rejected_line(peer: SocketAddr, status: StatusCode) -> String {
-    let rule = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "head_too_large",
-        _ => "invalid_head",
+/// The line of one response: where the request came from, what it asked, what the response was, how
+/// long that took; for an error its code and the rule it broke; and the user, if the request was
+/// authenticated. No query and no field of the request is in it, so no token; what the client
+/// chose is short and escaped.
+///
+/// Of a head that hyper rejects, before there is a request, method and path are not known, and
+/// neither is when it began.
+#[must_use]
+pub fn access_line(observed: &Observed<'_>) -> String {
+    let mut line = beginning(observed.peer);
+    let status = observed.status.as_u16();
+    let Some((method, target)) = observed.request else {
+        let rule = match observed.status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "head_too_large",
+            _ => "invalid_head",
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(
+            line,
+            r#","method":null,"path":null,"status":{status},"duration_us":null"#,
+        );
+        member("code", "bad_request", usize::MAX, &mut line);
+        member("rule", rule, usize::MAX, &mut line);
+        line.push('}');
+        return line;
     };
-    let mut line = beginning(peer);
-    let _ = write!(
-        line,
-        r#","method":null,"path":null,"status":{},"duration_us":null"#,
-        status.as_u16(),
-    );
-    member("code", "bad_request", usize::MAX, &mut line);
-    member("rule", rule, usize::MAX, &mut line);
+    member("method", method.as_str(), MAX_LOGGED, &mut line);
+    member("path", target.path(), MAX_LOGGED, &mut line);
+    let took = observed.took.as_micros();
+    let _ = write!(line, r#","status":{status},"duration_us":{took}"#);
+    let note = observed.extensions.get::<Note>();
+    let code = observed.extensions.get::<Code>().map(|Code(code)| *code);
+    if let Some(code) = code.or(note.and_then(|note| note.code)) {
+        member("code", code, usize::MAX, &mut line);
+    }
+    if let Some(rule) = note.and_then(|note| note.rule) {
+        member("rule", rule, usize::MAX, &mut line);
+    }
+    if let Some(user) = note.and_then(|note| note.user.as_deref()) {
+        member("user", user, MAX_USER_LOGGED, &mut line);
+    }
     line.push('}');
     line
 }
@@ -115,7 +115,13 @@ mod tests {
                 "head_too_large",
             ),
         ] {
-            let line = rejected_line(peer, status);
+            let line = access_line(&Observed {
+                peer,
+                request: None,
+                status,
+                took: std::time::Duration::ZERO,
+                extensions: &hyper::http::Extensions::new(),
+            });
             let (time, rest) = line.split_once(',').unwrap_or_default();
             assert!(time.starts_with(r#"{"time":1"#), "{line}");
             assert_eq!(

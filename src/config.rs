@@ -212,12 +212,6 @@ pub struct Config {
     pub limits: Limits,
     /// Whether the number of workers is the default: fewer do if the system has no more threads.
     pub has_default_workers: bool,
-    /// How long a client may take to send one head, and to take one response.
-    pub header_timeout: Duration,
-    /// How long a connection may be idle.
-    pub idle_timeout: Duration,
-    /// How long a handler may take to answer.
-    pub answer_timeout: Duration,
     /// Whether each request is logged.
     pub logs_access: bool,
     /// The keys and the policy that sign and verify tokens; `None` for a trial run, which needs a
@@ -254,15 +248,15 @@ impl Config {
                 workers: workers.unwrap_or_else(cpus),
                 max_connections: number("API_MAX_CONNECTIONS", 1..=MAX_CONNECTIONS)?
                     .unwrap_or(DEFAULT_MAX_CONNECTIONS),
+                step_timeout: timeout("API_HEADER_TIMEOUT", DEFAULT_HEADER_TIMEOUT)?,
+                idle_timeout: timeout("API_IDLE_TIMEOUT", DEFAULT_IDLE_TIMEOUT)?,
+                answer_timeout: timeout("API_ANSWER_TIMEOUT", DEFAULT_ANSWER_TIMEOUT)?,
                 drain_timeout: seconds(
                     "API_DRAIN_TIMEOUT",
                     DEFAULT_DRAIN_TIMEOUT,
                     0..=MAX_TIMEOUT,
                 )?,
             },
-            header_timeout: timeout("API_HEADER_TIMEOUT", DEFAULT_HEADER_TIMEOUT)?,
-            idle_timeout: timeout("API_IDLE_TIMEOUT", DEFAULT_IDLE_TIMEOUT)?,
-            answer_timeout: timeout("API_ANSWER_TIMEOUT", DEFAULT_ANSWER_TIMEOUT)?,
             logs_access: choice("API_LOG", [("errors", false), ("access", true)])?,
             tokens,
             warnings: Vec::new(),

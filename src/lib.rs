@@ -10,35 +10,29 @@
 //!
 //! # Map
 //!
-//! Calls run one way: `main` → [`server`] → `connection` → [`exchange`] → [`site`] → [`dispatch`]
+//! Calls run one way: `main` → [`server`] → `connection` → [`exchange`](server::exchange) → [`site`] → [`dispatch`]
 //! → [`auth`] → [`jwt`].
 //!
 //! | module | |
 //! |---|---|
 //! | [`config`] | environment variables to a [`config::Config`] |
 //! | [`reload`] | new secrets at SIGHUP |
-//! | [`server`] | accepts, bounds and counts connections; workers; the end |
-//! | `connection` | one connection: parked, busy, lingering |
-//! | `idle` | the quiet connections of a worker, the longest first |
-//! | [`exchange`] | hyper's connection with a limit on each step |
-//! | [`site`] | what all connections share |
+//! | [`server`] | the connection engine: accept loop, connection limit, workers, graceful shutdown |
+//! | [`site`] | the built-in site as a service of the engine |
 //! | [`dispatch`] | path and method to handler: the whole site on one screen |
 //! | `handlers` | what the resources answer |
-//! | `access` | one line of JSON per request |
+//! | [`access`] | one line of JSON per request |
 //! | [`auth`] | the `Authorization` field to claims or a challenge: the only bridge |
 //! | [`response`] | the few answers that exist |
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
 //! | [`jwt`] | tokens, without HTTP |
 
-mod access;
+pub mod access;
 pub mod auth;
 pub mod config;
-mod connection;
 pub mod dispatch;
-pub mod exchange;
 mod handlers;
-mod idle;
 pub mod jwt;
 pub mod log;
 pub mod reload;

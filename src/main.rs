@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use resource_server::access::access_line;
 use resource_server::config::{Config, ConfigError, TokenConfig, VARIABLES, address, integer};
 use resource_server::log::{Lines, abort_on_panic, output, write_whole};
 use resource_server::reload::reload_at_hangup;
-use resource_server::server::{Server, listen, runtime};
-use resource_server::shared::Shared;
-use resource_server::site::{Closing, Site};
+use resource_server::server::{Observer, Server, listen, runtime};
+use resource_server::shared::{Cached, Shared};
+use resource_server::site::Site;
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -165,13 +166,18 @@ fn run(out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
     };
     let verifier = Arc::new(Shared::new(tokens.verifier()));
     drop(tokens);
-    let site = Arc::new(Site {
-        verifier: Arc::clone(&verifier),
-        header_timeout: config.header_timeout,
-        idle_timeout: config.idle_timeout,
-        access_log: config.logs_access.then(|| Arc::clone(out)),
-        closing: Closing::default(),
+    let observer = config.logs_access.then(|| {
+        let out = Arc::clone(out);
+        let observer: Observer = Arc::new(move |observed| out.push(&access_line(observed)));
+        observer
     });
+    let site = {
+        let (verifier, logs_access) = (Arc::clone(&verifier), config.logs_access);
+        move || Site {
+            verifier: Cached::new(Arc::clone(&verifier)),
+            logs_access,
+        }
+    };
 
     let runtime =
         runtime().map_err(|error| Failure::system("cannot start the event loop", &error))?;
@@ -179,12 +185,15 @@ fn run(out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
         let signals = |error| Failure::system("cannot listen for signals", &error);
         let shutdown = shutdown_signal().map_err(signals)?;
         reload_at_hangup(verifier, Arc::clone(err)).map_err(signals)?;
-        let listener = listen(config.address).map_err(|error| {
+        let listener = listen(config.address, &config.limits).map_err(|error| {
             Failure::system(format!("cannot listen on {}", config.address), &error)
         })?;
         let url = format!("http://{}", listener.local_addr().unwrap_or(config.address));
         let mut limits = config.limits;
-        let start = |limits| Server::start(limits, Arc::clone(&site), Arc::clone(err));
+        let start = |limits| {
+            let errors = Some(Arc::clone(err));
+            Server::start(limits, site.clone(), errors, observer.clone())
+        };
         let mut started = start(limits).await;
         if let Err(error) = &started
             && config.has_default_workers

@@ -3,12 +3,12 @@
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
 use crate::auth::Challenge;
+use crate::server::LastResponse;
 
 /// The field that tells a proxy who is asking.
 const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
@@ -226,9 +226,6 @@ impl Answer {
         fields.clear();
         if !self.content.is_empty() {
             fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        } else if self.status != StatusCode::NO_CONTENT {
-            // hyper leaves it out of answers to HEAD.
-            fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if let Some(user) = self.user {
             fields.insert(X_AUTH_REQUEST_USER, user);
@@ -242,12 +239,12 @@ impl Answer {
         if self.no_store {
             fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        if self.close {
-            fields.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         let mut response = Response::new(Full::new(self.content));
         *response.status_mut() = self.status;
         *response.headers_mut() = fields;
+        if self.close {
+            response.extensions_mut().insert(LastResponse);
+        }
         response
     }
 }

@@ -1,77 +1,212 @@
-//! Accepting: one listening socket, a bounded number of connections, workers that share them
-//! evenly, and an orderly end.
+//! The connection engine: one listening socket, a bounded number of connections, workers that share
+//! them evenly, a limit on each step of a client, backpressure, graceful shutdown.
+//!
+//! It serves any hyper [`Service`], and knows neither routes nor tokens. Its parts:
+//!
+//! | module | |
+//! |---|---|
+//! | this one | the accept loop and the drain |
+//! | `worker` | one thread |
+//! | `room` | seats, places, and making room when they run out |
+//! | `connection` | the life of one connection |
+//! | `idle` | which connection is evicted first |
+//! | [`exchange`] | one run of hyper |
+//! | `in_flight` | one request until its response |
+//! | `closing` | which response is the last, and why |
 
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
+use hyper::body::{Body, Bytes};
+use hyper::http::Extensions;
+use hyper::service::Service;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::connection::Connection;
-use crate::idle::Idle;
 use crate::log::Lines;
-use crate::shared::Cached;
-use crate::site::Site;
 
-/// Connections that may wait to be accepted; the system may allow fewer.
-const BACKLOG: u32 = 1024;
+mod closing;
+mod connection;
+pub mod exchange;
+mod idle;
+mod in_flight;
+mod room;
+mod worker;
 
-/// What the system keeps of answers that a client has not taken, in bytes; Linux doubles it. It
-/// says that there is room again when a third is free: with the megabytes that it takes by itself,
-/// a client that reads steadily would be seen to take nothing for many seconds.
+use closing::Closing;
+pub use closing::LastResponse;
+pub use in_flight::{Code, Content, StreamLimit};
+use room::{Errors, Place, Room};
+use worker::Hand;
+
+/// Connections that may wait to be accepted, at most; the system may allow fewer.
+const MAX_BACKLOG: u32 = 1024;
+
+/// The kernel's send buffer per connection, in bytes; Linux doubles it. Linux reports a socket
+/// writable only when a third is free: at the autotuned size of megabytes a slow but steady reader
+/// would look stalled for many seconds.
 const SEND_BUFFER_LEN: u32 = 16 * 1024;
 
-/// What the system keeps of requests that are not read yet, in bytes; Linux doubles this too. Four of
-/// the largest heads, so that what a client makes the kernel hold is bounded as well.
+/// The kernel's receive buffer per connection, in bytes; Linux doubles this too. Four of the largest
+/// heads, so that what a client makes the kernel hold is bounded as well.
 const RECEIVE_BUFFER_LEN: u32 = 64 * 1024;
 
-/// How long connections are still accepted after the signal to end: a load balancer may not have
+/// How long connections are still accepted after the shutdown signal: a load balancer may not have
 /// heard of it yet.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How often quiet connections are looked through for those whose time is up.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the drain looks whether it is complete.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How often, at the limit of connections or of file descriptors, it is tried again to make room
-/// when there is none.
-const ROOM_INTERVAL: Duration = Duration::from_millis(20);
+/// How long the drain waits for lingering connections once nothing is in flight: long enough for a
+/// client to take its last response, and far too short for one that goes on sending.
+const LINGER_GRACE: Duration = Duration::from_millis(200);
 
-/// How long a connection that was asked to close may take before another one is asked: it may have
-/// had unread bytes.
-const CLOSING_TIMEOUT: Duration = Duration::from_millis(50);
+/// How long the accept loop waits after an error: one that persists must not keep a processor busy.
+const ERROR_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a connection that was asked to close may take before its descriptor is looked for.
-const CLOSING_INTERVAL: Duration = Duration::from_millis(2);
+/// The error number of "too many open files" in this process, on Linux and macOS.
+const EMFILE: i32 = 24;
 
-/// The most often that a failure to accept is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Any error.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How much may go on at once, and how it ends.
+/// What the engine serves: any hyper [`Service`] for requests with [`Content`] whose futures and bodies
+/// may be moved. `Box::pin` makes one of any other.
+pub trait Application:
+    Service<
+        Request<Content>,
+        Response = Response<<Self as Application>::Body>,
+        Error: Into<BoxError>,
+        Future: Unpin,
+    > + 'static
+{
+    /// The content of its responses.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static;
+}
+
+impl<S, B> Application for S
+where
+    S: Service<Request<Content>, Response = Response<B>, Error: Into<BoxError>, Future: Unpin>
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+{
+    type Body = B;
+}
+
+/// Concurrency and time limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Threads, each with a runtime of its own; 0 counts as 1.
+    /// Threads, each with a runtime of its own: 1 or more.
     pub workers: usize,
-    /// Connections served at once, over all workers.
+    /// Connections served at once, over all workers: 1 or more. As many may wait beside them.
     pub max_connections: u32,
-    /// How long requests in flight may take after the signal to end.
+    /// How long a client may take to send one head, to send the content that a handler asked for, and
+    /// to take one response.
+    pub step_timeout: Duration,
+    /// How long a connection may be new or idle.
+    pub idle_timeout: Duration,
+    /// How long a handler may take to respond, waiting for content aside.
+    pub answer_timeout: Duration,
+    /// How long requests in flight may take after the shutdown signal.
     pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// One worker, 1,024 connections, and 10, 60, 30 and 8 seconds.
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            max_connections: 1024,
+            step_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(1),
+            answer_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(8),
+        }
+    }
+}
+
+/// One response, for whoever keeps an access log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Observed<'a> {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Method and target; `None` if hyper rejected what it could not parse.
+    pub request: Option<(&'a Method, &'a Uri)>,
+    /// The status of the response.
+    pub status: StatusCode,
+    /// How long the request was in flight.
+    pub took: Duration,
+    /// What the application or the engine ([`Code`]) put beside the response.
+    pub extensions: &'a Extensions,
+}
+
+/// Is told of every response.
+pub type Observer = Arc<dyn Fn(&Observed<'_>) + Send + Sync>;
+
+/// What the requests of one worker share.
+pub struct Engine<S> {
+    service: S,
+    limits: Limits,
+    closing: Arc<Closing>,
+    observer: Option<Observer>,
+    errors: Option<Arc<Lines>>,
+}
+
+impl<S> fmt::Debug for Engine<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Engine<S> {
+    /// An engine without a server, which never drains and tells nobody: for an
+    /// [`Exchange`](exchange::Exchange) over something other than a socket.
+    pub fn new(service: S, limits: Limits) -> Self {
+        Self {
+            service,
+            limits,
+            closing: Arc::default(),
+            observer: None,
+            errors: None,
+        }
+    }
+
+    /// Makes every response from now on the last on its connection.
+    pub fn drain(&self) {
+        self.closing.drain();
+    }
+
+    fn observe(&self, observed: &Observed<'_>) {
+        if let Some(observer) = &self.observer {
+            observer(observed);
+        }
+    }
+
+    fn log(&self, line: &str) {
+        if let Some(errors) = &self.errors {
+            errors.push(line);
+        }
+    }
 }
 
 /// The runtime of one thread.
 ///
 /// # Errors
 ///
-/// The system's, if it cannot give the event loop what it needs.
+/// The OS error if it cannot give the event loop what it needs.
 pub fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_io()
@@ -83,8 +218,8 @@ pub fn runtime() -> io::Result<LocalRuntime> {
 ///
 /// # Errors
 ///
-/// The system's: above all, that the address is in use.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// The OS error: above all, that the address is in use.
+pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -96,279 +231,182 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    // What waits to be accepted can fill its receive buffers: no more of that than seats.
+    socket.listen(limits.max_connections.min(MAX_BACKLOG))
 }
 
-/// Workers that serve, and what it takes to hand connections to them.
-pub struct Server {
+/// The accept loop and its workers.
+pub struct Server<S> {
     limits: Limits,
-    site: Arc<Site>,
-    workers: Vec<Worker>,
-    seats: Arc<Semaphore>,
-    /// A connection that is accepted and waits for room.
-    in_hand: Option<(std::net::TcpStream, SocketAddr)>,
-    errors: Arc<Lines>,
-    logged: Option<Instant>,
+    hands: Vec<Hand<S>>,
+    room: Arc<Room>,
+    errors: Errors,
 }
 
-/// The acceptor's end of a worker.
-struct Worker {
-    commands: UnboundedSender<Command>,
-    connections: Arc<AtomicUsize>,
-}
-
-enum Command {
-    Serve(std::net::TcpStream, SocketAddr, Seat),
-    LongestIdle(oneshot::Sender<Option<Instant>>),
-    CloseLongestIdle,
-    CloseIdle,
-}
-
-/// One of the connections that may be served at once; to drop it makes room.
-struct Seat {
-    connections: Arc<AtomicUsize>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
-impl Server {
-    /// Starts the workers. Call it inside a [`runtime`], whose thread is the first of them.
+impl<S: Application> Server<S> {
+    /// Starts the workers, each with a service of its own. Call it inside a [`runtime`], whose thread
+    /// is the first of them.
+    ///
+    /// `errors` gets what the operator should know, `observer` each response.
     ///
     /// # Errors
     ///
-    /// The system's, if it has no threads or no descriptors for the others.
-    pub async fn start(limits: Limits, site: Arc<Site>, errors: Arc<Lines>) -> io::Result<Self> {
-        let seats = usize::try_from(limits.max_connections).unwrap_or(Semaphore::MAX_PERMITS);
+    /// `InvalidInput` for limits without a worker or a connection; the OS error if it has no thread
+    /// or no descriptor for a worker.
+    pub async fn start(
+        limits: Limits,
+        service: impl Fn() -> S + Send + Sync + 'static,
+        errors: Option<Arc<Lines>>,
+        observer: Option<Observer>,
+    ) -> io::Result<Self> {
+        if limits.workers == 0 || limits.max_connections == 0 {
+            let expected = "expected at least one worker and one connection";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, expected));
+        }
+        let closing: Arc<Closing> = Arc::default();
+        let seats = usize::try_from(limits.max_connections).unwrap_or(usize::MAX);
+        let seats = seats.min(tokio::sync::Semaphore::MAX_PERMITS);
+        let room = Arc::new(Room::new(seats, Arc::clone(&closing)));
+        let server_errors = Errors::new(errors.clone());
+        let make = Arc::new(move || Engine {
+            service: service(),
+            limits,
+            closing: Arc::clone(&closing),
+            observer: observer.clone(),
+            errors: errors.clone(),
+        });
+        let mut hands = vec![Hand::here(make(), Arc::clone(&room))];
+        for _ in 1..limits.workers {
+            let make = Arc::clone(&make);
+            hands.push(Hand::there(move || make(), Arc::clone(&room)).await?);
+        }
         Ok(Self {
             limits,
-            workers: start_workers(limits.workers, &site).await?,
-            site,
-            seats: Arc::new(Semaphore::new(seats)),
-            in_hand: None,
-            errors,
-            logged: None,
+            hands,
+            room,
+            errors: server_errors,
         })
     }
 
     /// Serves a listener until `shutdown`, and then until the requests in flight are answered or
     /// the drain timeout is over.
-    pub async fn serve(mut self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        {
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let pending = Cell::new(None);
+        let mut making_room = pin!(self.room.make(&self.hands, &self.errors));
+        let deadline = {
+            let mut accepting = pin!(self.accept(&listener, &pending));
             let mut shutdown = pin!(shutdown);
-            let mut accepting = pin!(self.run(&listener));
             poll_fn(|cx| {
                 let _never = accepting.as_mut().poll(cx);
+                let _never = making_room.as_mut().poll(cx);
                 shutdown.as_mut().poll(cx)
             })
             .await;
-        }
-
-        let deadline = Instant::now() + self.limits.drain_timeout;
-        self.site.closing.close_all();
-        let _never = timeout(GRACE, self.run(&listener)).await;
+            let deadline = after(Instant::now(), self.limits.drain_timeout);
+            self.room.closing.drain();
+            let mut grace = pin!(sleep(GRACE));
+            poll_fn(|cx| {
+                let _never = accepting.as_mut().poll(cx);
+                let _never = making_room.as_mut().poll(cx);
+                grace.as_mut().poll(cx)
+            })
+            .await;
+            deadline
+        };
         drop(listener);
-        let _late = timeout_at(deadline, self.drain()).await;
+
+        let mut drain = pin!(timeout_at(deadline, self.drain(pending.take())));
+        poll_fn(|cx| {
+            let _never = making_room.as_mut().poll(cx);
+            drain.as_mut().poll(cx).map(|_| ())
+        })
+        .await;
     }
 
-    /// Never ends; may be dropped at any point without losing a connection.
-    async fn run(&mut self, listener: &TcpListener) {
+    /// Accepts connections and hands each to the least-loaded worker. Runs forever. Cancel-safe: the
+    /// connection that it holds is in `pending`.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        pending: &Cell<Option<(TcpStream, SocketAddr)>>,
+    ) {
         loop {
-            if self.in_hand.is_none() {
-                self.in_hand = Some(self.accept(listener).await);
-            }
-            self.seat().await;
-        }
-    }
-
-    /// Serves what is in hand, then closes idle connections and waits until none is left.
-    async fn drain(&mut self) {
-        if self.in_hand.is_some() {
-            self.seat().await;
-        }
-        for worker in &self.workers {
-            // An error would mean that the worker is gone, and with it its connections.
-            let _ = worker.commands.send(Command::CloseIdle);
-        }
-        let _closed = self.seats.acquire_many(self.limits.max_connections).await;
-    }
-
-    async fn accept(&mut self, listener: &TcpListener) -> (std::net::TcpStream, SocketAddr) {
-        loop {
-            match listener.accept().await.and_then(prepare) {
-                Ok(connection) => return connection,
-                Err(error) if is_the_clients(&error) => {}
-                // Out of descriptors or memory, most likely: closing a connection helps, and so
-                // does waiting.
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                // The client went away before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                    sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
                 Err(error) => {
-                    self.log(&error);
-                    let pause = if self.make_room().await {
-                        CLOSING_INTERVAL
+                    self.errors.accept(&error);
+                    if error.raw_os_error() == Some(EMFILE) {
+                        self.room.descriptor(&self.hands).await;
                     } else {
-                        self.site.closing.close_next(true);
-                        ROOM_INTERVAL
-                    };
-                    sleep(pause).await;
+                        sleep(ERROR_INTERVAL).await;
+                    }
+                    continue;
                 }
-            }
-        }
-    }
-
-    /// Hands the connection in hand to the worker that has the fewest, when there is room for it.
-    async fn seat(&mut self) {
-        let mut nobody_rests = false;
-        let permit = loop {
-            if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
-                break permit;
-            }
-            let patience = if self.make_room().await {
-                CLOSING_TIMEOUT
-            } else {
-                // Whoever was only quiet for a moment rests by the second time.
-                self.site.closing.close_next(nobody_rests);
-                nobody_rests = true;
-                ROOM_INTERVAL
             };
-            let permit = timeout(patience, Arc::clone(&self.seats).acquire_owned()).await;
-            if let Ok(Ok(permit)) = permit {
-                break permit;
-            }
-        };
-        self.site.closing.close_next(false);
-        let worker = self
-            .workers
-            .iter()
-            .min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
-        if let (Some(worker), Some((stream, peer))) = (worker, self.in_hand.take()) {
-            worker.connections.fetch_add(1, Ordering::Relaxed);
-            let seat = Seat {
-                connections: Arc::clone(&worker.connections),
-                _permit: permit,
-            };
-            let _ = worker.commands.send(Command::Serve(stream, peer, seat));
-        }
-    }
-
-    /// Asks the connection to close that has been idle longest; whether there is one.
-    async fn make_room(&self) -> bool {
-        let mut longest: Option<(Instant, &Worker)> = None;
-        for worker in &self.workers {
-            let (reply, answer) = oneshot::channel();
-            let _ = worker.commands.send(Command::LongestIdle(reply));
-            if let Ok(Some(since)) = answer.await
-                && longest.is_none_or(|(longest, _)| since < longest)
-            {
-                longest = Some((since, worker));
-            }
-        }
-        longest.is_some_and(|(_, worker)| worker.commands.send(Command::CloseLongestIdle).is_ok())
-    }
-
-    fn log(&mut self, error: &io::Error) {
-        if self
-            .logged
-            .is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL)
-        {
-            self.logged = Some(Instant::now());
-            self.errors
-                .push(&format!("cannot accept a connection: {error}"));
-        }
-    }
-}
-
-/// Takes the stream out of this thread's event loop, as it may go to another's, and turns off
-/// Nagle's algorithm: an answer is written at once, and the next one must not wait for its
-/// acknowledgement.
-fn prepare(
-    (stream, peer): (TcpStream, SocketAddr),
-) -> io::Result<(std::net::TcpStream, SocketAddr)> {
-    stream.set_nodelay(true)?;
-    Ok((stream.into_std()?, peer))
-}
-
-/// Whether only one client is concerned, who went away before it was accepted. (macOS says `EINVAL`
-/// to options for such a one.)
-fn is_the_clients(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted | InvalidInput
-    )
-}
-
-/// The first worker runs on this thread, each other on one of its own.
-async fn start_workers(count: usize, site: &Arc<Site>) -> io::Result<Vec<Worker>> {
-    let (first, commands) = worker();
-    drop(tokio::task::spawn_local(work(commands, Arc::clone(site))));
-    let mut workers = vec![first];
-    for _ in 1..count {
-        let (worker, commands) = worker();
-        let site = Arc::clone(site);
-        let (report, started) = oneshot::channel();
-        thread::Builder::new()
-            .name("worker".into())
-            .spawn(move || match runtime() {
-                Ok(runtime) => {
-                    drop(report);
-                    runtime.block_on(work(commands, site));
-                }
-                // Nobody is waiting only if the program is about to end.
-                Err(error) => drop(report.send(error)),
-            })?;
-        if let Ok(error) = started.await {
-            return Err(error);
-        }
-        workers.push(worker);
-    }
-    Ok(workers)
-}
-
-fn worker() -> (Worker, UnboundedReceiver<Command>) {
-    let (commands, receiver) = unbounded_channel();
-    (
-        Worker {
-            commands,
-            connections: Arc::default(),
-        },
-        receiver,
-    )
-}
-
-/// Serves the connections it is given, and looks after those that wait, until the acceptor is gone.
-async fn work(mut commands: UnboundedReceiver<Command>, site: Arc<Site>) {
-    let idle = Rc::new(Idle::default());
-    let verifier = Rc::new(Cached::new(Arc::clone(&site.verifier)));
-    let mut next_sweep = Instant::now();
-    loop {
-        // Each connection has its share of `idle`: without any there is nothing to look through,
-        // and no reason to wake up.
-        let command = if Rc::strong_count(&idle) == 1 {
-            commands.recv().await
-        } else {
-            let Ok(command) = timeout_at(next_sweep, commands.recv()).await else {
-                let now = Instant::now();
-                idle.sweep(now, site.idle_timeout);
-                next_sweep = now + SWEEP_INTERVAL;
+            // A response is written at once, and the next one must not wait for its acknowledgement.
+            // macOS refuses for a client that has gone.
+            if stream.set_nodelay(true).is_err() {
                 continue;
-            };
-            command
-        };
-        match command {
-            Some(Command::Serve(stream, peer, seat)) => {
-                let (site, verifier) = (Arc::clone(&site), Rc::clone(&verifier));
-                let connection = Connection::new(peer, site, verifier, Rc::clone(&idle), seat);
-                tokio::task::spawn_local(Box::new(connection).serve(stream));
             }
-            Some(Command::LongestIdle(reply)) => {
-                let _ = reply.send(idle.longest());
+            if let Some(place) = self.room.free_place() {
+                self.hand_over(stream, peer, place);
+                continue;
             }
-            Some(Command::CloseLongestIdle) => idle.close_longest(),
-            Some(Command::CloseIdle) => idle.close_all(),
-            None => return,
+            pending.set(Some((stream, peer)));
+            let place = self.room.place(&self.hands).await;
+            if let (Some((stream, peer)), Some(place)) = (pending.take(), place) {
+                self.hand_over(stream, peer, place);
+            }
         }
     }
+
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        let least_loaded = self.hands.iter().min_by_key(|hand| hand.load());
+        if let Some(hand) = least_loaded
+            && let Err(error) = hand.serve(stream, peer, place)
+        {
+            self.errors.accept(&error);
+        }
+    }
+
+    /// Serves what is pending, closes new and idle connections, and waits until none is left. What
+    /// lingers is not in flight: it gets a moment.
+    async fn drain(&self, pending: Option<(TcpStream, SocketAddr)>) {
+        if let Some((stream, peer)) = pending
+            && let Some(place) = self.room.place(&self.hands).await
+        {
+            self.hand_over(stream, peer, place);
+        }
+        for hand in &self.hands {
+            hand.close_all();
+        }
+        while !self.room.is_unused() {
+            sleep(DRAIN_INTERVAL).await;
+        }
+        let _lingering = timeout(LINGER_GRACE, async {
+            while !self.room.is_empty() {
+                sleep(DRAIN_INTERVAL).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// `start` and `duration` later, or a time so far away that it makes no difference.
+fn after(start: Instant, duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_hours(100 * 366 * 24);
+    start + duration.min(CENTURY)
 }

@@ -1,82 +1,48 @@
-//! What every connection of the process shares: how requests are judged, how long clients may take,
-//! and the access log.
+//! The built-in site as a service of the engine.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 
-use hyper::http::request::Parts;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::service::Service;
+use hyper::{Request, Response};
 
-use crate::access;
+use crate::access::Note;
 use crate::dispatch::dispatch;
 use crate::jwt::Verifier;
-use crate::log::Lines;
-use crate::response::Answer;
-use crate::shared::{Cached, Shared};
+use crate::server::Content;
+use crate::shared::Cached;
 
-/// The verifier and the limits of a running server.
+/// The built-in site, as one worker has it.
 #[derive(Debug)]
 pub struct Site {
     /// Which tokens open the protected resources.
-    pub verifier: Arc<Shared<Verifier>>,
-    /// How long a client may take to send one head, and to take one answer.
-    pub header_timeout: Duration,
-    /// How long a connection may be idle.
-    pub idle_timeout: Duration,
-    /// Where each request is logged, if anywhere.
-    pub access_log: Option<Arc<Lines>>,
-    /// Which answers close their connections.
-    pub closing: Closing,
+    pub verifier: Cached<Verifier>,
+    /// Whether responses carry what the access log says of them.
+    pub logs_access: bool,
 }
 
-/// Which answers say `Connection: close`, and are the last on their connections: what the client
-/// sends after them is not answered, and it knows.
-#[derive(Debug, Default)]
-pub struct Closing {
-    every: AtomicBool,
-    next: AtomicBool,
-}
+impl Service<Request<Content>> for Site {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
-impl Closing {
-    /// Every answer does from now on: the server is about to end.
-    pub fn close_all(&self) {
-        self.every.store(true, Ordering::Relaxed);
-    }
-
-    /// The next answer to anybody does, if `is_wanted`: another connection waits for room.
-    pub(crate) fn close_next(&self, is_wanted: bool) {
-        self.next.store(is_wanted, Ordering::Relaxed);
-    }
-
-    fn closes_this(&self) -> bool {
-        let is_next =
-            || self.next.load(Ordering::Relaxed) && self.next.swap(false, Ordering::Relaxed);
-        self.every.load(Ordering::Relaxed) || is_next()
-    }
-}
-
-impl Site {
-    /// Answers one request and logs it.
-    pub(crate) fn answer(
-        &self,
-        head: &Parts,
-        peer: SocketAddr,
-        verifier: &Cached<Verifier>,
-    ) -> Answer {
-        let started = self.access_log.as_ref().map(|log| (log, Instant::now()));
-        let (mut answer, claims) = verifier.with(|verifier| dispatch(head, verifier));
-        answer.close |= self.closing.closes_this();
-        if let Some((log, started)) = started {
-            let took = started.elapsed();
-            log.push(&access::access_line(
-                head,
-                peer,
-                &answer,
-                claims.as_ref(),
-                took,
-            ));
+    fn call(&self, request: Request<Content>) -> Self::Future {
+        // The content goes unread: hyper skips what has arrived of it, and closes after the response
+        // if that was not all.
+        let (head, content) = request.into_parts();
+        drop(content);
+        let (answer, claims) = self.verifier.with(|verifier| dispatch(&head, verifier));
+        let note = self.logs_access.then(|| Note {
+            code: answer.code,
+            rule: answer.rule,
+            user: claims.and_then(|claims| Some(claims.user().ok()?.into_owned())),
+        });
+        let mut response = answer.into_response(head.headers);
+        if let Some(note) = note {
+            response.extensions_mut().insert(note);
         }
-        answer
+        ready(Ok(response))
     }
 }

@@ -14,11 +14,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use resource_server::exchange::{Event, Exchange, MAX_HEAD_LEN};
+
 use resource_server::jwt::{Key, Policy, Verifier};
-use resource_server::server::runtime;
+use resource_server::server::exchange::{Event, Exchange, MAX_HEAD_LEN, Transport};
+use resource_server::server::{Engine, Limits, runtime};
 use resource_server::shared::{Cached, Shared};
-use resource_server::site::{Closing, Site};
+use resource_server::site::Site;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answers::{self, Answer, Version};
@@ -186,10 +187,10 @@ impl Client {
                     self.sends.len()
                 );
                 match exchange.poll(cx) {
-                    Poll::Ready(Event::Quiet) => {
+                    Poll::Ready(Event::Idle) => {
                         answers::parse(&String::from_utf8_lossy(&taken.borrow()));
                         if self.parks {
-                            Poll::Ready(Event::Quiet)
+                            Poll::Ready(Event::Idle)
                         } else {
                             Poll::Pending
                         }
@@ -199,25 +200,27 @@ impl Client {
             })
             .await;
             match event {
-                Event::Ended => return drop(exchange.into_open_stream()),
-                Event::Overdue => panic!("nobody has waited"),
-                Event::Quiet | Event::Bloated => {
-                    let (pipe, unread, _) = exchange.into_parts();
+                Event::Ended | Event::Http2 => return drop(exchange.into_stream()),
+                Event::Overdue => panic!("no client has waited"),
+                Event::Idle | Event::Restart => {
+                    let (pipe, unread) = exchange.into_parts();
                     exchange = self.begin(pipe, unread);
                 }
             }
         }
     }
 
-    fn begin(&self, pipe: Pipe, unread: Bytes) -> Exchange<Pipe> {
+    fn begin(&self, pipe: Pipe, unread: Bytes) -> Exchange<Site, Pipe> {
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let site = if self.draining {
-            &SECRETS.draining
-        } else {
-            &SECRETS.open
+        let site = Site {
+            verifier: Cached::new(Arc::clone(&SECRETS.verifier)),
+            logs_access: false,
         };
-        let verifier = Rc::new(Cached::new(Arc::clone(&site.verifier)));
-        Exchange::new(pipe, peer, Arc::clone(site), verifier, unread, None)
+        let engine = Engine::new(site, Limits::default());
+        if self.draining {
+            engine.drain();
+        }
+        Exchange::new(pipe, peer, Rc::new(engine), unread, None)
     }
 
     fn pieces(&self) -> VecDeque<Vec<u8>> {
@@ -277,34 +280,21 @@ impl Client {
     }
 }
 
-/// What nobody can guess, and the two states of a site.
+/// What nobody can guess.
 static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let mut secret = [0; 32];
     let mut random = File::open("/dev/urandom").expect("a source of randomness");
     random.read_exact(&mut secret).expect("32 bytes");
     let key = Key::new(&secret).expect("32 bytes are not none");
-    let site = || {
-        Arc::new(Site {
-            verifier: Arc::new(Shared::new(Verifier::new(key.clone(), Policy::default()))),
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            access_log: None,
-            closing: Closing::default(),
-        })
-    };
-    let draining = site();
-    draining.closing.close_all();
     Secrets {
         token: key.sign(r#"{"sub":"alice","scope":"read write"}"#),
-        open: site(),
-        draining,
+        verifier: Arc::new(Shared::new(Verifier::new(key, Policy::default()))),
     }
 });
 
 struct Secrets {
     token: String,
-    open: Arc<Site>,
-    draining: Arc<Site>,
+    verifier: Arc<Shared<Verifier>>,
 }
 
 /// The server's end of a connection: pieces arrive one by one, each after a moment without any, and
@@ -315,6 +305,12 @@ struct Pipe {
     waits: bool,
     is_closed: bool,
     taken: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Transport for Pipe {
+    fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 impl AsyncRead for Pipe {

@@ -442,8 +442,14 @@ fn nasty_paths_and_methods_are_one_line_each() {
                 let logged = entry["path"].as_str().expect("text");
                 assert_eq!(logged.as_bytes(), path, "{line}");
             }
-            // Not a target to hyper, which answers before there is a request to log.
-            status => assert_eq!(status, 400, "{path:?}"),
+            // Not a target to hyper, which rejects it before there is a request.
+            status => {
+                assert_eq!(status, 400, "{path:?}");
+                let (line, entry) = next_entry(&server);
+                let (status, path) = (&entry["status"], &entry["path"]);
+                assert_eq!((status, path.is_null()), (&400.into(), true), "{line}");
+                assert_eq!(entry["rule"], "invalid_head", "{line}");
+            }
         }
     }
     assert!(answered >= 5, "{answered} of {}", nasty.len());
@@ -688,4 +694,41 @@ fn closed_output_keeps_the_exit_status() {
         let finished = finish(&mut closed(variables, arguments, ">&- 2>&-"));
         assert_eq!(finished.status, Some(status), "{arguments}");
     }
+}
+
+/// What hyper rejects has no handler to log it.
+#[test]
+fn rejected_heads_are_one_line_each() {
+    let server = logging();
+    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(17_000));
+    let many = "a: b\r\n".repeat(101);
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n");
+    for (head, status, rule) in [
+        ("nonsense\r\n\r\n", 400, "invalid_head"),
+        ("\u{16}\u{3}\u{1}\0\u{2}\r\n\r\n", 400, "invalid_head"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "invalid_head"),
+        (&long, 431, "head_too_large"),
+        (&many, 431, "head_too_large"),
+    ] {
+        let mut client = server.connect();
+        let port = client.stream.local_addr().expect("an address");
+        client.send(head);
+        let response = client.response();
+        assert_eq!(response.status, status, "{head:?}");
+        assert_eq!(response.field("connection"), Some("close"));
+        assert!(client.rest().is_empty());
+        let (line, entry) = next_entry(&server);
+        assert_eq!(entry["status"], status, "{line}");
+        assert_eq!(entry["rule"], rule, "{line}");
+        assert_eq!(entry["code"], "bad_request", "{line}");
+        assert_eq!(entry["peer"], port.to_string(), "{line}");
+    }
+    // A rejected head behind a request has a line of its own.
+    let mut client = server.connect();
+    client.send("GET /resource HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(client.response().status, 400);
+    assert_eq!(next_entry(&server).1["status"], 200);
+    assert_eq!(next_entry(&server).1["status"], 400);
+    assert_nothing_more(server);
 }

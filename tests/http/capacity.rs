@@ -29,12 +29,13 @@ fn answered(client: &mut Client) {
 fn cap_over_all_workers_lets_the_next_wait_until_there_is_room() {
     for workers in ["1", "2"] {
         let server = server(workers, "8");
+        let before = server.descriptors();
         // In the middle of a head: not idle.
         let mut seated: Vec<_> = (0..8).map(|_| server.connect()).collect();
         for client in &mut seated {
             client.send(&GET[..20]);
         }
-        eventually("all are accepted", || server.descriptors() >= 8);
+        eventually("all are accepted", || server.descriptors() >= before + 8);
         let mut waiting: Vec<_> = (0..3).map(|_| server.connect()).collect();
         for client in &mut waiting {
             client.send(GET);
@@ -56,12 +57,12 @@ fn cap_over_all_workers_lets_the_next_wait_until_there_is_room() {
 fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
     for workers in ["1", "2"] {
         let server = server(workers, "6");
+        // They have no seat, so there is none to take from them.
+        let mut silent: Vec<_> = (0..3).map(|_| server.connect()).collect();
         let mut clients = Vec::new();
-        for sends in [false, true, true, false, true, true] {
+        for _ in 0..6 {
             let mut client = server.connect();
-            if sends {
-                answered(&mut client);
-            }
+            answered(&mut client);
             clients.push(client);
             // The next one is idle later, also for a worker that was interrupted after the answer.
             thread::sleep(Duration::from_millis(50));
@@ -78,6 +79,86 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
         for client in &mut clients[3..] {
             answered(client);
         }
+        for client in &mut silent {
+            answered(client);
+        }
+    }
+}
+
+/// Clients that connect, wait as long as a network would make them, ask and close, four times as
+/// many as there are seats: none is closed without a response.
+#[test]
+fn clients_at_four_times_the_seats_are_all_answered() {
+    const SEATS: usize = 8;
+    const REQUESTS: usize = 25;
+    for (workers, delay) in [("1", 0), ("1", 2), ("1", 20), ("2", 20)] {
+        let server = server(workers, &SEATS.to_string());
+        let address = server.address;
+        thread::scope(|scope| {
+            for _ in 0..4 * SEATS {
+                scope.spawn(move || {
+                    for _ in 0..REQUESTS {
+                        let mut client = Client::to(address);
+                        thread::sleep(Duration::from_millis(delay));
+                        client.request("GET", "/resource", &["Connection: close"]);
+                        assert_eq!(client.response().status, 200);
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn silent_connections_keep_no_client_waiting() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "4");
+        let address = server.address;
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // A little slower than twice the limit in a second.
+            scope.spawn(|| {
+                let mut silent = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    silent.push(Client::to(address));
+                    thread::sleep(Duration::from_millis(150));
+                }
+            });
+            thread::sleep(Duration::from_millis(700));
+            for _ in 0..5 {
+                let since = Instant::now();
+                answered(&mut Client::to(address));
+                let took = since.elapsed();
+                assert!(took < Duration::from_secs(2), "answered after {took:?}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
+fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "4");
+        let mut halves: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        for client in &mut halves {
+            client.send(&GET[..20]);
+            thread::sleep(Duration::from_millis(50));
+        }
+        let since = Instant::now();
+        let mut new = server.connect();
+        new.send(GET);
+        assert_eq!(new.response().status, 200);
+        let took = since.elapsed();
+        let expected = Duration::from_millis(500)..Duration::from_millis(1300);
+        assert!(expected.contains(&took), "answered after {took:?}");
+        assert!(halves[0].is_closed_within(PATIENCE));
+        for client in &mut halves[1..] {
+            client.send(&GET[20..]);
+            assert_eq!(client.response().status, 200);
+        }
+        let line = server.errors.recv_timeout(PATIENCE).expect("a line");
+        assert!(line.contains("API_MAX_CONNECTIONS"), "{line}");
     }
 }
 
@@ -264,12 +345,12 @@ fn descriptors_that_run_out_are_the_cap() {
         }
         drop(clients);
 
-        // None of these can make room.
-        let mut halves: Vec<_> = (0..100).map(|_| sent(&GET[..20])).collect();
+        // None of these can make room within a second.
+        let mut halves: Vec<_> = (0..70).map(|_| sent(&GET[..20])).collect();
         eventually("no descriptor is left", || server.descriptors() >= 64);
         let before = server.processor_time();
         let measured = Instant::now();
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(500));
         let used = server.processor_time() - before;
         let share = used as f64 / 100.0 / measured.elapsed().as_secs_f64();
         assert!(share < 0.1, "{share} of a core while nothing can be done");

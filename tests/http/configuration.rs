@@ -861,7 +861,7 @@ fn child_with_variables_of_its_own() {
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("JWT_ROLE:") && warnings[0].contains("JWT_ROLES?"));
     assert!(warnings[1].contains("JWT_ROLLS_AND_MORE:") && warnings[1].contains("--help"));
-    assert_eq!(config.answer_timeout, Duration::from_secs(30));
+    assert_eq!(config.limits.answer_timeout, Duration::from_secs(30));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod drain;
 mod garbage;
 mod harness;
 mod layering;
+mod limits;
 mod memory;
 mod outputs;
 mod reload;

@@ -1,0 +1,405 @@
+//! The life of one connection.
+//!
+//! ```text
+//!            first byte        seat            last response        client closes
+//!  accept → new ─────→ waiting ───→ busy ⇄ warm ─────→ lingering ─────→ gone
+//!                                    ↑       │
+//!                                    └ parked ┘
+//! ```
+//!
+//! | state | holds | ended by | evicted |
+//! |---|---|---|---|
+//! | new | a bare socket, a place | the idle timeout | for a place or a descriptor, after 0.5 s |
+//! | waiting | a bare socket, a place | the client | never |
+//! | busy | hyper's buffers, a seat | the limits of [`exchange`](super::exchange) | in the middle of a head, after 1 s |
+//! | warm | hyper's buffers, a seat | 1 s: parked | after 10 ms |
+//! | parked | a bare socket, a seat | the idle timeout | after 10 ms |
+//! | lingering | a bare socket | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a descriptor, or when there are more than seats |
+//!
+//! Together, warm and parked connections are the idle ones. A connection with unread bytes is not
+//! idle. A connection is reset, not closed, when it is cut in the middle of something or when the
+//! client has not taken its last response: nothing of it stays with the kernel.
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::exchange::{Event, Exchange, Transport};
+use super::idle::{Slot, State};
+use super::room::{Place, Seat};
+use super::worker::{Load, Worker};
+use super::{Application, after};
+
+/// The most bytes that a lingering close reads off: enough for a client that sends 20 MB before it
+/// looks for a response.
+const MAX_LINGER_LEN: usize = 32 * 1024 * 1024;
+
+/// Bytes read off at a time.
+const LINGER_BUFFER_LEN: usize = 8 * 1024;
+
+/// Bytes read off in one turn: other connections wait no longer than that takes.
+const LINGER_TURN_LEN: usize = 64 * 1024;
+
+/// How often a client that has closed its side is checked for having taken the last response.
+const TAKEN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What an HTTP/2 preface gets: hyper writes nothing.
+const HTTP_1_ONLY: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// One connection, whatever state it is in.
+pub(crate) struct Connection<S: Application> {
+    peer: SocketAddr,
+    worker: Rc<Worker<S>>,
+    slot: Rc<Slot>,
+    _load: Load,
+}
+
+/// Why [`Connection::busy`] returned.
+enum End {
+    /// All is answered; there may be more requests.
+    Idle(TcpStream),
+    /// The last response is written.
+    Last(TcpStream),
+    /// The client has gone or was cut.
+    Closed,
+}
+
+/// Why [`Connection::silent`] returned.
+enum Wake {
+    /// There is something to read, be it the end.
+    Readable(TcpStream),
+    /// The connection is to close.
+    Close(TcpStream),
+}
+
+impl<S: Application> Connection<S> {
+    pub(crate) fn new(peer: SocketAddr, worker: Rc<Worker<S>>, load: Load) -> Self {
+        let slot = worker.idle.slot();
+        Self {
+            peer,
+            worker,
+            slot,
+            _load: load,
+        }
+    }
+
+    /// Serves until either side has ended it. A new or parked connection holds its socket, this
+    /// future and itself, no buffer.
+    pub(crate) async fn serve(self: Box<Self>, stream: TcpStream, place: Place) {
+        let Wake::Readable(stream) = self.silent(stream, State::New, Instant::now()).await else {
+            return;
+        };
+        let Some(seat) = self.seat().await else {
+            return;
+        };
+        drop(place);
+        if let Some(last) = self.seated(stream).await {
+            drop(seat);
+            Box::pin(self.linger(last)).await;
+        }
+    }
+
+    /// Serves requests. Returns the stream if the last response is written to it.
+    async fn seated(&self, mut stream: TcpStream) -> Option<TcpStream> {
+        loop {
+            let end = self.busy(stream).await;
+            let since = self.worker.idle.cool(&self.slot);
+            match end {
+                End::Idle(idle) => match self.silent(idle, State::Parked, since).await {
+                    Wake::Readable(readable) => stream = readable,
+                    Wake::Close(last) => return Some(last),
+                },
+                End::Last(last) => return Some(last),
+                End::Closed => return None,
+            }
+        }
+    }
+
+    /// Waits for a byte, as a new or a parked connection.
+    async fn silent(&self, stream: TcpStream, state: State, since: Instant) -> Wake {
+        let idle = &self.worker.idle;
+        let mut has_entered = false;
+        let must_close = poll_fn(|cx| {
+            if !has_entered {
+                idle.enter(&self.slot, state, since, cx.waker());
+                has_entered = true;
+            }
+            if self.slot.must_close() {
+                return Poll::Ready(true);
+            }
+            poll_readable(&stream, state, cx).map(|()| false)
+        })
+        .await;
+        let mut is_readable = !must_close;
+        if must_close {
+            // Bytes that have arrived are served first. The event loop may not have seen them yet.
+            yield_now().await;
+            let readable = |cx: &mut Context<'_>| poll_readable(&stream, state, cx).is_ready();
+            is_readable = poll_fn(|cx| Poll::Ready(readable(cx))).await;
+        }
+        idle.busy(&self.slot);
+        if is_readable {
+            Wake::Readable(stream)
+        } else {
+            Wake::Close(stream)
+        }
+    }
+
+    /// Takes a seat, or waits for one in the order of arrival.
+    async fn seat(&self) -> Option<Seat> {
+        match self.worker.room.free_seat() {
+            Some(seat) => Some(seat),
+            None => Box::pin(self.worker.room.seat()).await,
+        }
+    }
+
+    /// Runs hyper until the connection is idle; keeps it warm if there is a free warm place.
+    async fn busy(&self, stream: TcpStream) -> End {
+        let idle = &self.worker.idle;
+        let mut exchange = self.exchange(Socket(Rc::new(stream)), Bytes::new(), None);
+        loop {
+            let event = poll_fn(|cx| {
+                let requests = exchange.requests();
+                let event = exchange.poll(cx);
+                if event.is_pending() {
+                    match exchange.head_since() {
+                        Some(since) => idle.enter(&self.slot, State::Head, since, cx.waker()),
+                        None => idle.busy(&self.slot),
+                    }
+                    if self.slot.must_close() {
+                        return Poll::Ready(Event::Overdue);
+                    }
+                } else if exchange.requests() > requests {
+                    idle.busy(&self.slot);
+                }
+                match event {
+                    Poll::Ready(Event::Idle) if idle.keep_warm(&self.slot, cx.waker()) => {
+                        Poll::Pending
+                    }
+                    event => event,
+                }
+            })
+            .await;
+            let (socket, unread) = match event {
+                Event::Idle | Event::Restart => exchange.into_parts(),
+                Event::Overdue | Event::Http2 | Event::Ended => {
+                    (exchange.into_stream(), Bytes::new())
+                }
+            };
+            match event {
+                Event::Idle | Event::Restart if !unread.is_empty() => {
+                    // The beginning of a head.
+                    let deadline = after(Instant::now(), self.worker.limits().step_timeout);
+                    exchange = self.exchange(socket, unread, Some(deadline));
+                    continue;
+                }
+                _ => {}
+            }
+            let Some(stream) = Rc::into_inner(socket.0) else {
+                return End::Closed;
+            };
+            return match event {
+                Event::Idle | Event::Restart => End::Idle(stream),
+                Event::Ended => End::Last(stream),
+                Event::Http2 => {
+                    // The client gets it, or has gone.
+                    let _ = stream.try_write(HTTP_1_ONLY);
+                    End::Last(stream)
+                }
+                Event::Overdue => {
+                    reset(stream);
+                    End::Closed
+                }
+            };
+        }
+    }
+
+    fn exchange(
+        &self,
+        socket: Socket,
+        unread: Bytes,
+        deadline: Option<Instant>,
+    ) -> Box<Exchange<S, Socket>> {
+        let engine = Rc::clone(&self.worker.engine);
+        Box::new(Exchange::new(socket, self.peer, engine, unread, deadline))
+    }
+
+    /// Lingering close (RFC 9112 §9.6): to close on unread bytes would reset the connection and take
+    /// the last response with it. Reads and discards what the client still sends, until it has closed
+    /// its side too and has taken everything.
+    ///
+    /// A client that has not done so when its time is up, or when others need the descriptor, is
+    /// reset: what it has not taken does not stay with the kernel.
+    async fn linger(&self, mut stream: TcpStream) {
+        let Some(_lingering) = self.worker.room.linger(&self.worker.idle) else {
+            return reset(stream);
+        };
+        // An error means that the client has gone, which the first read says as well.
+        let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
+        let since = Instant::now();
+        let mut end = pin!(sleep_until(after(since, self.worker.limits().step_timeout)));
+        let mut left = MAX_LINGER_LEN;
+        let is_closed = poll_fn(|cx| {
+            let idle = &self.worker.idle;
+            idle.enter(&self.slot, State::Lingering, since, cx.waker());
+            let mut turn = LINGER_TURN_LEN;
+            loop {
+                if left == 0 || self.slot.must_close() || end.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                if turn == 0 {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let _ = ready!(stream.poll_read_ready(cx));
+                match stream.try_read(&mut [0; LINGER_BUFFER_LEN]) {
+                    Ok(len @ 1..) => {
+                        left = left.saturating_sub(len);
+                        turn = turn.saturating_sub(len);
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => return Poll::Ready(true),
+                }
+            }
+        })
+        .await;
+        let mut is_taken = is_closed && is_taken(&stream);
+        while is_closed && !is_taken && !self.slot.must_close() && !end.is_elapsed() {
+            let mut pause = pin!(sleep(TAKEN_INTERVAL));
+            poll_fn(|cx| {
+                let is_over = end.as_mut().poll(cx).is_ready() || self.slot.must_close();
+                if is_over {
+                    Poll::Ready(())
+                } else {
+                    pause.as_mut().poll(cx)
+                }
+            })
+            .await;
+            is_taken = self::is_taken(&stream);
+        }
+        self.worker.idle.busy(&self.slot);
+        if !is_taken {
+            reset(stream);
+        }
+    }
+}
+
+impl<S: Application> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.worker.idle.cool(&self.slot);
+        self.worker.idle.forget(&self.slot);
+    }
+}
+
+/// Whether there is something to read, be it the end or an error: reading will meet it again.
+///
+/// tokio takes an accepted stream for readable until a read has found nothing, so a new connection
+/// is asked for a byte.
+fn poll_readable(stream: &TcpStream, state: State, cx: &mut Context<'_>) -> Poll<()> {
+    if state == State::New {
+        stream
+            .poll_peek(cx, &mut ReadBuf::new(&mut [0]))
+            .map(|_| ())
+    } else {
+        stream.poll_read_ready(cx).map(|_| ())
+    }
+}
+
+/// Whether a client that has closed its side has taken all that was written before ours was closed:
+/// the connection is over then, and has no peer any more.
+fn is_taken(stream: &TcpStream) -> bool {
+    stream.peer_addr().is_err()
+}
+
+/// Closes without leaving anything to the kernel.
+fn reset(stream: TcpStream) {
+    // Otherwise it closes like any other.
+    let _ = stream.set_zero_linger();
+    drop(stream);
+}
+
+/// A socket that can be watched while hyper has it.
+struct Socket(Rc<TcpStream>);
+
+impl Socket {
+    /// The kernel has had no more, or no more room: the next try would only be told so. Saves the
+    /// system call that says it, as tokio's own reads and writes do.
+    fn is_exhausted(&self, interest: Interest) {
+        let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
+        // What comes back is the error just made.
+        let _ = self.0.try_io(interest, blocked);
+    }
+}
+
+impl Transport for Socket {
+    fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        let stream = Rc::clone(&self.0);
+        Box::pin(async move {
+            // An error means that the event loop is gone.
+            let _ = stream.ready(Interest::ERROR).await;
+        })
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            let room = buffer.remaining();
+            match self.0.try_read_buf(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => {
+                    return Poll::Ready(read.map(|len| {
+                        if len > 0 && len < room {
+                            self.is_exhausted(Interest::READABLE);
+                        }
+                    }));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => {
+                    if written.as_ref().is_ok_and(|&len| len < bytes.len()) {
+                        self.is_exhausted(Interest::WRITABLE);
+                    }
+                    return Poll::Ready(written);
+                }
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,376 @@
+//! One run of hyper over a connection: requests in, responses out, and at every moment an answer to
+//! the question what the connection waits for.
+//!
+//! The service and the content are wrapped, so that the exchange counts instead of guessing. It waits
+//! for exactly one of these:
+//!
+//! | waits for | while | limited by |
+//! |---|---|---|
+//! | nothing: it is idle | every response is taken and no byte of a head is here | the caller |
+//! | the client's head | bytes of a head are here, but not all | [`Limits::step_timeout`] |
+//! | the client's content | a handler asks for content that is not here | [`Limits::step_timeout`]: 408 |
+//! | the handler | a request is in flight and asks for no content | [`Limits::answer_timeout`]: 503 |
+//! | the client, to take a response | the kernel has no room for more of it | [`Limits::step_timeout`] |
+//! | a stream's next part | a response of unknown length has nothing to send | [`StreamLimit`] |
+//!
+//! hyper's read buffer never grows beyond [`MAX_HEAD_LEN`]: the exchange hands over no more than that
+//! before a request, and nothing more behind one that may be followed by the beginning of a head. What is
+//! left over goes to a fresh run of hyper.
+//!
+//! [`Limits::step_timeout`]: super::Limits::step_timeout
+//! [`Limits::answer_timeout`]: super::Limits::answer_timeout
+//! [`StreamLimit`]: super::StreamLimit
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::in_flight::Counted;
+use super::{Application, Engine, Observed, after};
+
+/// The longest request head, in bytes: request line, fields and the empty line. A longer one is
+/// answered by 431.
+pub const MAX_HEAD_LEN: usize = 16 * 1024;
+
+/// Bytes read at a time: one less than hyper's buffer begins with, as a read that fills it makes
+/// hyper ask for twice as much.
+const MAX_READ_LEN: usize = 8 * 1024 - 1;
+
+/// What an exchange runs over.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Completes when the connection breaks, which nothing else notices while a handler waits: hyper
+    /// reads no further then, and a client may have closed its sending side for good reason.
+    fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// One connection while hyper has it.
+///
+/// Costs at most [`MAX_HEAD_LEN`] for the read buffer and about as much for one response that the
+/// client does not take; a connection that waits for a request should rather hold the bare stream.
+pub struct Exchange<S: Application, IO: Transport> {
+    hyper: http1::Connection<TokioIo<Metered<IO>>, Counted<S>>,
+    progress: Rc<Progress>,
+    engine: Rc<Engine<S>>,
+    peer: SocketAddr,
+    deadline: Option<(Wait, Pin<Box<Sleep>>)>,
+}
+
+/// What [`Exchange::poll`] comes back with, when it is not [`Poll::Pending`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Every response is taken and no byte of a head is here. The exchange may be polled on, or
+    /// taken apart.
+    Idle,
+    /// hyper may hold the beginning of a head, or has been handed all that its buffer should hold. The
+    /// exchange is to be taken apart, and what it leaves goes to a fresh one.
+    Restart,
+    /// The client has exceeded the time limit for sending a head or taking a response.
+    Overdue,
+    /// An HTTP/2 preface, which hyper leaves unanswered.
+    Http2,
+    /// There is nothing more to say, on one side or on both.
+    Ended,
+}
+
+/// What the client is to do, after how many requests or responses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Head { requests: u64 },
+    Response { responses: u64 },
+}
+
+impl<S: Application, IO: Transport> Exchange<S, IO> {
+    /// Begins with `io`, of which `unread` has been read before: the beginning of a head, which is
+    /// late after `deadline`.
+    pub fn new(
+        io: IO,
+        peer: SocketAddr,
+        engine: Rc<Engine<S>>,
+        unread: Bytes,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let progress = Rc::new(Progress::default());
+        let io = Metered {
+            io,
+            unread,
+            progress: Rc::clone(&progress),
+            broken: None,
+        };
+        let service = Counted::new(Rc::clone(&engine), Rc::clone(&progress), peer);
+        let deadline =
+            deadline.map(|deadline| (Wait::Head { requests: 0 }, Box::pin(sleep_until(deadline))));
+        Self {
+            hyper: http().serve_connection(TokioIo::new(io), service),
+            progress,
+            engine,
+            peer,
+            deadline,
+        }
+    }
+
+    /// Reads, serves and writes what it can.
+    ///
+    /// [`Poll::Pending`] means that a request is in flight or that the client is in the middle of a
+    /// step: [`head_since`](Self::head_since) tells.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        match Pin::new(&mut self.hyper).poll(cx) {
+            Poll::Ready(Err(error)) => return Poll::Ready(self.failed(&error)),
+            // After a request to upgrade hyper ends without waiting for its last write.
+            Poll::Ready(Ok(())) if !self.progress.is_write_blocked.get() => {
+                return Poll::Ready(Event::Ended);
+            }
+            _ => {}
+        }
+        let wait = if self.progress.is_write_blocked.get() {
+            Wait::Response {
+                responses: self.progress.responses.get(),
+            }
+        } else if self.progress.is_serving() || !self.progress.is_read_blocked.get() {
+            // A handler, or hyper itself, which lets others have a turn: each wakes this task.
+            self.deadline = None;
+            return Poll::Pending;
+        } else if self.progress.is_full.get() {
+            return Poll::Ready(Event::Restart);
+        } else if self.progress.burst.get() > 0 {
+            Wait::Head {
+                requests: self.progress.requests.get(),
+            }
+        } else {
+            self.deadline = None;
+            return Poll::Ready(Event::Idle);
+        };
+        let deadline = match &mut self.deadline {
+            Some((current, deadline)) if *current == wait => deadline,
+            deadline => {
+                let end = after(Instant::now(), self.engine.limits.step_timeout);
+                &mut deadline.insert((wait, Box::pin(sleep_until(end)))).1
+            }
+        };
+        deadline.as_mut().poll(cx).map(|()| Event::Overdue)
+    }
+
+    /// The requests that it has dispatched.
+    pub fn requests(&self) -> u64 {
+        self.progress.requests.get()
+    }
+
+    /// When the head began to arrive that the exchange waits for, if it does.
+    pub fn head_since(&self) -> Option<Instant> {
+        match &self.deadline {
+            Some((Wait::Head { .. }, deadline)) => deadline
+                .deadline()
+                .checked_sub(self.engine.limits.step_timeout),
+            _ => None,
+        }
+    }
+
+    /// Takes apart an exchange that is idle or to be restarted. Returns the stream and the bytes that
+    /// were read and not consumed: the beginning of a head.
+    pub fn into_parts(mut self) -> (IO, Bytes) {
+        // hyper ends an idle connection at once when it is asked to: what is ready here is that
+        // end.
+        Pin::new(&mut self.hyper).graceful_shutdown();
+        let _ended = self
+            .hyper
+            .poll_without_shutdown(&mut Context::from_waker(Waker::noop()));
+        let parts = self.hyper.into_parts();
+        (parts.io.into_inner().io, parts.read_buf)
+    }
+
+    /// After the end: the stream.
+    pub fn into_stream(self) -> IO {
+        self.hyper.into_parts().io.into_inner().io
+    }
+
+    /// What hyper rejects before there is a request has its status from hyper, and no line in any log
+    /// but for this one.
+    fn failed(&self, error: &hyper::Error) -> Event {
+        let status = if error.is_parse_too_large() {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        } else if error.is_parse() {
+            StatusCode::BAD_REQUEST
+        } else {
+            return Event::Ended;
+        };
+        self.engine.observe(&Observed {
+            peer: self.peer,
+            request: None,
+            status,
+            took: std::time::Duration::ZERO,
+            extensions: &hyper::http::Extensions::new(),
+        });
+        if error.is_parse_version_h2() {
+            Event::Http2
+        } else {
+            Event::Ended
+        }
+    }
+}
+
+/// The one place that sets up hyper. What is not named here is its default: at most 100 fields,
+/// `Date` in every response.
+fn http() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // A client may say that it is done before it has its response.
+        .half_close(true)
+        // A timer for every request costs; `Exchange` sets one when a client makes it wait.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_LEN)
+        .max_header_size(MAX_HEAD_LEN)
+        // Head and content of a response go out in one buffer.
+        .writev(false);
+    builder
+}
+
+/// What has passed between the client, hyper and the service.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Requests that were dispatched.
+    pub(super) requests: Cell<u64>,
+    /// Responses that were handed to hyper.
+    pub(super) responses: Cell<u64>,
+    /// A request was dispatched and its response is not handed over.
+    pub(super) is_in_flight: Cell<bool>,
+    /// The handler of the request in flight waits.
+    pub(super) is_handler_waiting: Cell<bool>,
+    /// hyper still takes content from the last response.
+    pub(super) is_sending: Cell<bool>,
+    /// Not all of what hyper was handed is written.
+    pub(super) is_unflushed: Cell<bool>,
+    /// The last request has content, which hyper may be reading.
+    pub(super) has_content: Cell<bool>,
+    /// A request was dispatched since hyper's buffer was last known to be empty.
+    pub(super) has_dispatched: Cell<bool>,
+    /// Bytes that hyper was handed since then.
+    burst: Cell<usize>,
+    /// They end in an empty line: behind a request, hyper's buffer holds nothing more.
+    is_whole: Cell<bool>,
+    /// A read was refused, as hyper's buffer holds too much or unknown things.
+    is_full: Cell<bool>,
+    /// The last read found nothing, or was refused.
+    is_read_blocked: Cell<bool>,
+    /// The last write found no room.
+    pub(super) is_write_blocked: Cell<bool>,
+}
+
+impl Progress {
+    /// Whether a request is in flight or a response has more to come.
+    fn is_serving(&self) -> bool {
+        self.is_in_flight.get() || self.is_sending.get()
+    }
+
+    /// How many bytes hyper may be handed now.
+    fn allowance(&self) -> usize {
+        if self.has_content.get() && (self.is_serving() || self.is_unflushed.get()) {
+            return MAX_READ_LEN;
+        }
+        if self.has_dispatched.get() && self.is_whole.get() {
+            // hyper asks for more only when it can parse nothing in its buffer.
+            self.has_dispatched.set(false);
+            self.has_content.set(false);
+            self.burst.set(0);
+        }
+        if self.has_dispatched.get() {
+            return 0;
+        }
+        MAX_HEAD_LEN
+            .saturating_sub(self.burst.get())
+            .min(MAX_READ_LEN)
+    }
+
+    fn has_read(&self, bytes: &[u8]) {
+        self.burst.set(self.burst.get().saturating_add(bytes.len()));
+        self.is_whole
+            .set(bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n"));
+    }
+}
+
+/// A stream that tells [`Progress`] what passes, and hands hyper no more than it may hold.
+struct Metered<IO> {
+    io: IO,
+    unread: Bytes,
+    progress: Rc<Progress>,
+    /// Only while a handler waits.
+    broken: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let progress = &*this.progress;
+        progress.is_read_blocked.set(true);
+        if progress.is_write_blocked.get() && !progress.is_in_flight.get() {
+            // Backpressure: no further requests are read while responses are not taken; they stay
+            // in the kernel.
+            return Poll::Pending;
+        }
+        let allowance = progress.allowance().min(buffer.remaining());
+        if allowance == 0 {
+            progress.is_full.set(true);
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if this.unread.is_empty() {
+            let limit = u64::try_from(allowance).unwrap_or(u64::MAX);
+            let mut limited = (&mut this.io).take(limit);
+            ready!(Pin::new(&mut limited).poll_read(cx, buffer))?;
+        } else {
+            buffer.put_slice(&this.unread.split_to(this.unread.len().min(allowance)));
+        }
+        progress.is_read_blocked.set(false);
+        progress.has_read(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: Transport> AsyncWrite for Metered<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let was_blocked = self.progress.is_write_blocked.replace(written.is_pending());
+        if was_blocked && written.is_ready() {
+            // Reading and dispatching go on, in a turn of their own.
+            self.progress.is_read_blocked.set(false);
+            cx.waker().wake_by_ref();
+        }
+        written
+    }
+
+    /// hyper calls it when it has written everything, and after every turn.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.progress.is_unflushed.set(false);
+        if this.progress.is_handler_waiting.get() {
+            let broken = this.broken.get_or_insert_with(|| this.io.broken());
+            if broken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        } else if this.broken.is_some() {
+            this.broken = None;
+        }
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    /// The stream outlives the exchange, and its owner closes it.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,320 @@
+//! The connections of one worker by what they are doing: which of them has been idle longest, which may
+//! be evicted, and how to tell it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Warm connections per worker: they keep hyper and its buffers, about 18 KiB each, because taking
+/// them apart after every response would cost a busy connection a sixth of its speed.
+const MAX_WARM: usize = 64;
+
+/// How long an idle connection may stay warm.
+const WARM_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a connection must have been idle before it may be evicted: a client that asks again and
+/// again is not idle, and its next request may be on its way.
+const IDLE_REST: Duration = Duration::from_millis(10);
+
+/// How long a head must have been arriving before its connection may be evicted.
+const HEAD_REST: Duration = Duration::from_secs(1);
+
+/// How long a new connection must have been silent before it may be evicted. Its place is one of as
+/// many as there are seats: silent connections that arrive slower than twice that number a second
+/// take none from others.
+const NEW_REST: Duration = Duration::from_millis(500);
+
+/// What a connection is doing. [`connection`](super::connection) has the whole picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    /// It has sent nothing yet.
+    New,
+    /// It has sent something, and waits for a seat.
+    Waiting,
+    /// In the middle of a request or a response.
+    Busy,
+    /// In the middle of a request head.
+    Head,
+    /// Idle, with its buffers.
+    Warm,
+    /// Idle, without.
+    Parked,
+    /// Closed for writing; what the client still sends is read off.
+    Lingering,
+}
+
+/// What another connection lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// One of the connections served at once.
+    Seat,
+    /// One of the places for new connections.
+    Place,
+    /// One of the lingering connections, of which there are no more than seats.
+    Lingering,
+    /// A file descriptor.
+    Descriptor,
+}
+
+impl Need {
+    /// The states in which a connection may be evicted for it, the first choice first, and for how
+    /// long it must have been in them.
+    fn choices(self) -> &'static [(&'static [State], Duration)] {
+        const IDLE: (&[State], Duration) = (&[State::Warm, State::Parked], IDLE_REST);
+        const HEAD: (&[State], Duration) = (&[State::Head], HEAD_REST);
+        const NEW: (&[State], Duration) = (&[State::New], NEW_REST);
+        const LINGERING: (&[State], Duration) = (&[State::Lingering], Duration::ZERO);
+        match self {
+            Self::Seat => &[IDLE, HEAD],
+            Self::Place => &[NEW],
+            Self::Lingering => &[LINGERING],
+            Self::Descriptor => &[LINGERING, IDLE, NEW, HEAD],
+        }
+    }
+}
+
+/// What a worker knows of one connection.
+pub(crate) struct Slot {
+    id: u64,
+    state: Cell<State>,
+    /// Since when it has been in this state.
+    since: Cell<Instant>,
+    /// Whether it has one of the [`MAX_WARM`] places, which it keeps while it is busy.
+    is_kept_warm: Cell<bool>,
+    notice: Cell<Option<Notice>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What a worker asks of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notice {
+    /// Give your buffers back.
+    Park,
+    /// Close; an idle connection does not if there are unread bytes.
+    Close,
+}
+
+impl Slot {
+    /// Since when the connection has been in its state.
+    pub(crate) fn since(&self) -> Instant {
+        self.since.get()
+    }
+
+    /// Whether the connection is asked to close.
+    pub(crate) fn must_close(&self) -> bool {
+        self.notice.get() == Some(Notice::Close)
+    }
+
+    fn tell(&self, notice: Notice) {
+        self.notice.set(Some(notice));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn wake_with(&self, waker: &Waker) {
+        let mut current = self.waker.borrow_mut();
+        match &mut *current {
+            Some(current) => current.clone_from(waker),
+            None => *current = Some(waker.clone()),
+        }
+    }
+}
+
+/// A connection that may be evicted: how good a choice it is, and since when. The least is the best.
+pub(crate) type Candidate = (usize, Instant);
+
+/// A state, since when, and the slot's number. `None` stands before every time.
+type Key = (State, Option<Instant>, u64);
+
+/// The connections of a worker.
+#[derive(Default)]
+pub(crate) struct Idle {
+    next_id: Cell<u64>,
+    /// Those in a state that lasts, by state and time. Not the warm ones: they change with each request.
+    lasting: RefCell<BTreeMap<Key, Rc<Slot>>>,
+    /// Those that keep their buffers, idle at the moment or not.
+    warm: RefCell<Vec<Rc<Slot>>>,
+    is_closing: Cell<bool>,
+}
+
+impl Idle {
+    /// Watches one more connection.
+    pub(crate) fn slot(&self) -> Rc<Slot> {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        Rc::new(Slot {
+            id,
+            state: Cell::new(State::Waiting),
+            since: Cell::new(Instant::now()),
+            is_kept_warm: Cell::new(false),
+            notice: Cell::new(None),
+            waker: RefCell::new(None),
+        })
+    }
+
+    /// A connection is in the middle of a request or a response, or waits for a seat: whatever it was
+    /// asked before no longer holds.
+    pub(crate) fn busy(&self, slot: &Slot) {
+        self.forget(slot);
+        slot.state.set(State::Busy);
+        slot.notice.set(None);
+    }
+
+    /// A connection begins to be new, parked or lingering, or in the middle of a head that began at
+    /// `since`.
+    pub(crate) fn enter(&self, slot: &Rc<Slot>, state: State, since: Instant, waker: &Waker) {
+        if slot.state.get() == state && slot.since.get() == since {
+            return;
+        }
+        self.forget(slot);
+        slot.wake_with(waker);
+        slot.state.set(state);
+        slot.since.set(since);
+        let is_idle = matches!(state, State::New | State::Parked);
+        if !is_idle || slot.notice.get() == Some(Notice::Park) {
+            slot.notice.set(None);
+        }
+        if is_idle && self.is_closing.get() {
+            slot.notice.set(Some(Notice::Close));
+        }
+        self.lasting
+            .borrow_mut()
+            .insert((state, Some(since), slot.id), Rc::clone(slot));
+    }
+
+    /// Whether a connection that has just become idle may keep its buffers.
+    pub(crate) fn keep_warm(&self, slot: &Rc<Slot>, waker: &Waker) -> bool {
+        if slot.notice.get().is_some() || self.is_closing.get() {
+            return false;
+        }
+        if !slot.is_kept_warm.get() {
+            let mut warm = self.warm.borrow_mut();
+            if warm.len() >= MAX_WARM {
+                return false;
+            }
+            slot.is_kept_warm.set(true);
+            warm.push(Rc::clone(slot));
+        }
+        if slot.state.get() != State::Warm {
+            self.forget(slot);
+            slot.wake_with(waker);
+            slot.state.set(State::Warm);
+            slot.since.set(Instant::now());
+        }
+        true
+    }
+
+    /// A connection has given its buffers back; returns since when it has been idle.
+    pub(crate) fn cool(&self, slot: &Rc<Slot>) -> Instant {
+        if slot.is_kept_warm.take() {
+            self.warm
+                .borrow_mut()
+                .retain(|warm| !Rc::ptr_eq(warm, slot));
+        }
+        if slot.state.get() == State::Warm {
+            slot.since.get()
+        } else {
+            Instant::now()
+        }
+    }
+
+    /// A connection is gone, or leaves the state it was in.
+    pub(crate) fn forget(&self, slot: &Slot) {
+        if matches!(
+            slot.state.get(),
+            State::New | State::Head | State::Parked | State::Lingering
+        ) {
+            let key = (slot.state.get(), Some(slot.since.get()), slot.id);
+            self.lasting.borrow_mut().remove(&key);
+        }
+    }
+
+    /// The best connection to evict.
+    pub(crate) fn candidate(&self, need: Need) -> Option<Candidate> {
+        self.evictable(need).map(|(candidate, _)| candidate)
+    }
+
+    /// Asks it to close. Returns whether there is one.
+    pub(crate) fn evict(&self, need: Need) -> bool {
+        let evictable = self.evictable(need);
+        if let Some((_, slot)) = &evictable {
+            self.close(slot);
+        }
+        evictable.is_some()
+    }
+
+    /// Closes every new and every idle connection, now and from now on.
+    pub(crate) fn close_all(&self) {
+        self.is_closing.set(true);
+        let all: Vec<_> = self.lasting.borrow().values().map(Rc::clone).collect();
+        for slot in all {
+            if matches!(slot.state.get(), State::New | State::Parked) {
+                self.close(&slot);
+            }
+        }
+        for slot in &*self.warm.borrow() {
+            if slot.state.get() == State::Warm {
+                slot.tell(Notice::Close);
+            }
+        }
+    }
+
+    /// Closes connections that have been new or idle for `timeout`; parks warm ones that have been
+    /// idle for [`WARM_TIMEOUT`].
+    pub(crate) fn sweep(&self, now: Instant, timeout: Duration) {
+        for state in [State::New, State::Parked] {
+            while let Some(slot) = self.longest(state)
+                && now.saturating_duration_since(slot.since()) >= timeout
+            {
+                self.close(&slot);
+            }
+        }
+        for slot in &*self.warm.borrow() {
+            if slot.state.get() != State::Warm || slot.must_close() {
+                continue;
+            }
+            let idle = now.saturating_duration_since(slot.since());
+            if idle >= timeout {
+                slot.tell(Notice::Close);
+            } else if idle >= WARM_TIMEOUT && slot.notice.get().is_none() {
+                slot.tell(Notice::Park);
+            }
+        }
+    }
+
+    fn evictable(&self, need: Need) -> Option<(Candidate, Rc<Slot>)> {
+        let now = Instant::now();
+        let mut choices = need.choices().iter().enumerate();
+        choices.find_map(|(rank, &(states, rest))| {
+            let longest = states.iter().filter_map(|&state| self.longest(state));
+            let slot = longest.min_by_key(|slot| slot.since())?;
+            let has_rested = now.saturating_duration_since(slot.since()) >= rest;
+            has_rested.then(|| ((rank, slot.since()), slot))
+        })
+    }
+
+    /// The connection that has been in this state longest, and is not asked to close.
+    fn longest(&self, state: State) -> Option<Rc<Slot>> {
+        if state == State::Warm {
+            let warm = self.warm.borrow();
+            let idle = warm
+                .iter()
+                .filter(|slot| slot.state.get() == State::Warm && !slot.must_close());
+            return idle.min_by_key(|slot| slot.since()).map(Rc::clone);
+        }
+        let lasting = self.lasting.borrow();
+        let (&(first, ..), slot) = lasting.range((state, None, 0)..).next()?;
+        (first == state).then(|| Rc::clone(slot))
+    }
+
+    /// Asks once; the connection is no longer counted, and decides itself.
+    fn close(&self, slot: &Slot) {
+        self.forget(slot);
+        slot.tell(Notice::Close);
+    }
+}

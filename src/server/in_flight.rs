@@ -1,0 +1,467 @@
+//! One request from its dispatch until hyper has its response: whom it waits for, how long it may,
+//! and what becomes of its response.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use hyper::service::Service;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::closing::Closing;
+use super::exchange::Progress;
+use super::{Application, BoxError, Engine, Observed};
+
+/// A response extension: how long a response of unknown length may take in all, in place of
+/// [`Limits::answer_timeout`](super::Limits::answer_timeout).
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimit(pub Duration);
+
+/// The content of a request: nothing of it is read, and no `100 Continue` is sent, before it is asked
+/// for.
+///
+/// Waiting for it is limited by [`Limits::step_timeout`](super::Limits::step_timeout) in all; a
+/// handler that waits longer is dropped, and the client gets 408.
+#[derive(Debug)]
+pub struct Content {
+    incoming: Incoming,
+    peer: SocketAddr,
+    /// `None` where there is no content.
+    state: Option<Arc<ContentState>>,
+}
+
+/// What a handler has done with the content of its request.
+#[derive(Debug, Default)]
+struct ContentState(AtomicU8);
+
+impl ContentState {
+    /// It has not asked for more, or has what it asked for.
+    const NOT_AWAITED: u8 = 0;
+    /// It waits for the client to send more.
+    const AWAITED: u8 = 1;
+    /// It has all, or does not want the rest: hyper skips what has arrived.
+    const DONE: u8 = 2;
+
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == state
+    }
+}
+
+impl Content {
+    /// The address that the request came from.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn mark(&self, new: u8) {
+        if let Some(state) = &self.state {
+            state.0.store(new, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.mark(ContentState::DONE);
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.mark(match &frame {
+            Poll::Pending => ContentState::AWAITED,
+            Poll::Ready(None) => ContentState::DONE,
+            Poll::Ready(Some(_)) if self.incoming.is_end_stream() => ContentState::DONE,
+            Poll::Ready(Some(_)) => ContentState::NOT_AWAITED,
+        });
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// hyper's view of an application: calls it, and counts.
+pub(super) struct Counted<S> {
+    engine: Rc<Engine<S>>,
+    progress: Rc<Progress>,
+    peer: SocketAddr,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(engine: Rc<Engine<S>>, progress: Rc<Progress>, peer: SocketAddr) -> Self {
+        Self {
+            engine,
+            progress,
+            peer,
+        }
+    }
+}
+
+impl<S: Application> Service<Request<Incoming>> for Counted<S> {
+    type Response = Response<Outgoing<S::Body>>;
+    type Error = Infallible;
+    type Future = InFlight<S>;
+
+    fn call(&self, request: Request<Incoming>) -> InFlight<S> {
+        let has_content = !request.body().is_end_stream();
+        let progress = &self.progress;
+        progress
+            .requests
+            .set(progress.requests.get().wrapping_add(1));
+        progress.is_in_flight.set(true);
+        progress.has_dispatched.set(true);
+        progress.has_content.set(has_content);
+        let state = has_content.then(Arc::default);
+        let seen = self.engine.observer.as_ref().map(|_| Seen {
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            since: Instant::now(),
+        });
+        let has_transfer_coding = has_content && request.headers().contains_key(TRANSFER_ENCODING);
+        let request = request.map(|incoming| Content {
+            incoming,
+            peer: self.peer,
+            state: state.clone(),
+        });
+        InFlight {
+            work: Some(self.engine.service.call(request)),
+            held: None,
+            engine: Rc::clone(&self.engine),
+            progress: Rc::clone(progress),
+            peer: self.peer,
+            has_transfer_coding,
+            content: state,
+            seen,
+            timer: None,
+            content_left: self.engine.limits.step_timeout,
+            answer_left: self.engine.limits.answer_timeout,
+        }
+    }
+}
+
+/// What the observer is told of a request, which its handler consumes.
+struct Seen {
+    method: Method,
+    target: Uri,
+    since: Instant,
+}
+
+/// Whom a request in flight waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Party {
+    Client,
+    Handler,
+}
+
+/// A request in flight.
+pub(super) struct InFlight<S: Application> {
+    /// Dropped when it is late.
+    work: Option<S::Future>,
+    /// The response, while the client does not take the one before.
+    held: Option<Response<Outgoing<S::Body>>>,
+    engine: Rc<Engine<S>>,
+    progress: Rc<Progress>,
+    peer: SocketAddr,
+    has_transfer_coding: bool,
+    content: Option<Arc<ContentState>>,
+    seen: Option<Seen>,
+    /// Only while the handler waits: for whom, since when, how long.
+    timer: Option<(Party, Instant, Pin<Box<Sleep>>)>,
+    /// How long the client may still take to send content.
+    content_left: Duration,
+    /// How long the handler may still take otherwise.
+    answer_left: Duration,
+}
+
+impl<S: Application> Future for InFlight<S> {
+    type Output = Result<Response<Outgoing<S::Body>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let response = match this.held.take() {
+            Some(response) => response,
+            None => ready!(this.work(cx)),
+        };
+        let progress = &this.progress;
+        if progress.is_write_blocked.get() {
+            // One response waits with hyper and one here, however many requests are pipelined.
+            this.held = Some(response);
+            return Poll::Pending;
+        }
+        progress.is_in_flight.set(false);
+        progress.is_sending.set(!response.body().is_end_stream());
+        progress.is_unflushed.set(true);
+        progress
+            .responses
+            .set(progress.responses.get().wrapping_add(1));
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl<S: Application> InFlight<S> {
+    fn work(&mut self, cx: &mut Context<'_>) -> Poll<Response<Outgoing<S::Body>>> {
+        let result = self
+            .work
+            .as_mut()
+            .map_or(Poll::Pending, |work| Pin::new(work).poll(cx));
+        let response = match result {
+            Poll::Ready(Ok(response)) => self.checked(response),
+            Poll::Ready(Err(error)) => self.failed(&error.into()),
+            Poll::Pending => {
+                self.progress.is_handler_waiting.set(true);
+                let late = ready!(self.time(cx));
+                self.own(match late {
+                    Party::Client => &REQUEST_TIMEOUT,
+                    Party::Handler => &UNAVAILABLE,
+                })
+            }
+        };
+        self.progress.is_handler_waiting.set(false);
+        self.work = None;
+        self.timer = None;
+        Poll::Ready(self.last(response))
+    }
+
+    /// Completes with the party that is late. Each has its own time, which stands still while the
+    /// request waits for the other.
+    fn time(&mut self, cx: &mut Context<'_>) -> Poll<Party> {
+        let content = self.content.as_ref();
+        let party = if content.is_some_and(|content| content.is(ContentState::AWAITED)) {
+            Party::Client
+        } else {
+            Party::Handler
+        };
+        if self
+            .timer
+            .as_ref()
+            .is_none_or(|(timed, ..)| *timed != party)
+        {
+            if let Some((timed, since, _)) = self.timer.take() {
+                let left = self.left(timed);
+                *left = left.saturating_sub(since.elapsed());
+            }
+            let left = *self.left(party);
+            self.timer = Some((party, Instant::now(), Box::pin(sleep(left))));
+        }
+        match &mut self.timer {
+            Some((.., timer)) => timer.as_mut().poll(cx).map(|()| party),
+            None => Poll::Pending,
+        }
+    }
+
+    fn left(&mut self, party: Party) -> &mut Duration {
+        match party {
+            Party::Client => &mut self.content_left,
+            Party::Handler => &mut self.answer_left,
+        }
+    }
+
+    /// Framing is the engine's: hyper trusts a `Content-Length` that it is given, and a wrong one
+    /// would desynchronize the connection.
+    fn checked(&self, mut response: Response<S::Body>) -> Response<Outgoing<S::Body>> {
+        let status = response.status();
+        let has_content = !response.body().is_end_stream();
+        let bears_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if status.is_informational() {
+            return self.failed(&format!("a response cannot have the status {status}").into());
+        }
+        if bears_none && has_content {
+            return self.failed(&format!("a response with {status} cannot have content").into());
+        }
+        let fields = response.headers_mut();
+        if fields.keys().any(is_framing) {
+            for name in FRAMING {
+                fields.remove(name);
+            }
+        }
+        if !has_content && !bears_none {
+            // hyper adds it by itself, but not to a response to HEAD.
+            fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let limit = response.extensions().get().map(|StreamLimit(limit)| *limit);
+        response.map(|body| Outgoing {
+            kind: if body.size_hint().exact().is_some() {
+                Kind::Whole(body)
+            } else {
+                let limit = limit.unwrap_or(self.engine.limits.answer_timeout);
+                let drain = Closing::drained(&self.engine.closing);
+                Kind::Stream(body, Box::pin(sleep(limit)), Box::pin(drain))
+            },
+            progress: Rc::clone(&self.progress),
+        })
+    }
+
+    /// The last word on a response: whether it is the last on its connection, and who is told of it.
+    fn last(&self, mut response: Response<Outgoing<S::Body>>) -> Response<Outgoing<S::Body>> {
+        let content = self.content.as_ref();
+        let reason = self.engine.closing.reason(
+            self.has_transfer_coding,
+            content.is_some_and(|content| !content.is(ContentState::DONE)),
+            response.extensions(),
+        );
+        if reason.is_some() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        if let Some(seen) = &self.seen {
+            self.engine.observe(&Observed {
+                peer: self.peer,
+                request: Some((&seen.method, &seen.target)),
+                status: response.status(),
+                took: seen.since.elapsed(),
+                extensions: response.extensions(),
+            });
+        }
+        response
+    }
+
+    fn failed(&self, error: &BoxError) -> Response<Outgoing<S::Body>> {
+        self.engine.log(&format!("internal error: {error}"));
+        self.own(&INTERNAL_ERROR)
+    }
+
+    /// One of the engine's own responses.
+    fn own(&self, refusal: &'static Own) -> Response<Outgoing<S::Body>> {
+        let mut response = Response::new(Outgoing {
+            kind: Kind::Own(Full::new(Bytes::from_static(refusal.content.as_bytes()))),
+            progress: Rc::clone(&self.progress),
+        });
+        *response.status_mut() = refusal.status;
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.extensions_mut().insert(Code(refusal.code));
+        response
+    }
+}
+
+/// A response extension: the stable `code` of an error, for the observer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(pub &'static str);
+
+/// What the engine itself responds.
+struct Own {
+    status: StatusCode,
+    code: &'static str,
+    content: &'static str,
+}
+
+/// The client has not sent the content in time.
+const REQUEST_TIMEOUT: Own = Own {
+    status: StatusCode::REQUEST_TIMEOUT,
+    code: "request_timeout",
+    content: r#"{"code":"request_timeout","message":"the content did not arrive in time"}"#,
+};
+
+/// The handler has not responded in time.
+const UNAVAILABLE: Own = Own {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    code: "unavailable",
+    content: r#"{"code":"unavailable","message":"the server did not answer in time: try again later"}"#,
+};
+
+/// The handler has failed, or its response is not one.
+const INTERNAL_ERROR: Own = Own {
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    code: "internal_error",
+    content: r#"{"code":"internal_error","message":"the server failed: the fault is not with the request"}"#,
+};
+
+/// The fields that only the engine sets.
+const FRAMING: [HeaderName; 5] = [
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    CONNECTION,
+    UPGRADE,
+    TRAILER,
+];
+
+fn is_framing(name: &HeaderName) -> bool {
+    FRAMING.contains(name)
+}
+
+/// The content of a response on its way to hyper.
+pub(super) struct Outgoing<B> {
+    kind: Kind<B>,
+    progress: Rc<Progress>,
+}
+
+enum Kind<B> {
+    Own(Full<Bytes>),
+    Whole(B),
+    /// Of unknown length: until its own end, its limit or the drain.
+    Stream(B, Pin<Box<Sleep>>, Pin<Box<dyn Future<Output = ()>>>),
+}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Outgoing<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    /// A stream that is ended from outside ends with an error: its last chunk is never sent, so that
+    /// nothing takes a part for the whole.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.kind {
+            Kind::Own(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Kind::Whole(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Stream(body, limit, drain) => {
+                if drain.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err("the server is draining".into())));
+                }
+                if limit.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err("the stream has reached its limit".into())));
+                }
+                Pin::new(body).poll_frame(cx).map_err(Into::into)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(body) => body.is_end_stream(),
+            Kind::Whole(body) | Kind::Stream(body, ..) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(body) => body.size_hint(),
+            Kind::Whole(body) | Kind::Stream(body, ..) => body.size_hint(),
+        }
+    }
+}
+
+impl<B> Drop for Outgoing<B> {
+    fn drop(&mut self) {
+        self.progress.is_sending.set(false);
+    }
+}
