@@ -410,3 +410,77 @@ fn after(start: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_hours(100 * 366 * 24);
     start + duration.min(CENTURY)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    type Failed = Box<dyn Error>;
+
+    async fn start(limits: Limits) -> io::Result<Server<impl Application>> {
+        let service = || {
+            service_fn(|_| {
+                std::future::ready(Ok::<_, Infallible>(Response::new(Full::from("yes"))))
+            })
+        };
+        Server::start(limits, service, None, None).await
+    }
+
+    #[test]
+    fn server_without_workers_or_connections_does_not_start() -> Result<(), Failed> {
+        runtime()?.block_on(async {
+            for (workers, max_connections) in [(0, 1), (1, 0)] {
+                let limits = Limits {
+                    workers,
+                    max_connections,
+                    ..Limits::default()
+                };
+                let error = start(limits).await.err().map(|error| error.kind());
+                assert_eq!(error, Some(io::ErrorKind::InvalidInput));
+            }
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn server_with_the_longest_limits_serves_a_head_in_two_parts() -> Result<(), Failed> {
+        let limits = Limits {
+            max_connections: u32::MAX,
+            step_timeout: Duration::MAX,
+            idle_timeout: Duration::MAX,
+            answer_timeout: Duration::MAX,
+            drain_timeout: Duration::MAX,
+            ..Limits::default()
+        };
+        runtime()?.block_on(async {
+            let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), &limits)?;
+            let address = listener.local_addr()?;
+            let server = start(limits).await?;
+            let client = async move {
+                let mut stream = TcpStream::connect(address).await?;
+                for part in ["GET / HTTP/1.1\r\nHo", "st: a\r\n\r\n"] {
+                    stream.write_all(part.as_bytes()).await?;
+                    sleep(Duration::from_millis(20)).await;
+                }
+                let mut beginning = [0; 15];
+                stream.read_exact(&mut beginning).await?;
+                assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+                Ok::<_, io::Error>(())
+            };
+            let (done, is_done) = tokio::sync::oneshot::channel();
+            let client = tokio::task::spawn_local(async move {
+                let result = client.await;
+                let _ = done.send(());
+                result
+            });
+            server.serve(listener, async { drop(is_done.await) }).await;
+            Ok(client.await??)
+        })
+    }
+}
