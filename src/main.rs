@@ -173,9 +173,11 @@ fn run(out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
     });
     let site = {
         let (verifier, logs_access) = (Arc::clone(&verifier), config.logs_access);
-        move || Site {
-            verifier: Cached::new(Arc::clone(&verifier)),
-            logs_access,
+        move || {
+            Ok(Site {
+                verifier: Cached::new(Arc::clone(&verifier)),
+                logs_access,
+            })
         }
     };
 

@@ -252,7 +252,7 @@ impl<S> fmt::Debug for Server<S> {
 }
 
 impl<S: Application> Server<S> {
-    /// Starts the workers, each with a service of its own. Call it inside a [`runtime`], whose thread
+    /// Starts the workers, each with a service of its own, made on its thread. Call it inside a [`runtime`], whose thread
     /// is the first of them.
     ///
     /// `errors` gets what the operator should know, `observer` each response.
@@ -260,10 +260,10 @@ impl<S: Application> Server<S> {
     /// # Errors
     ///
     /// `InvalidInput` for limits without a worker or a connection; the OS error if it has no thread
-    /// or no descriptor for a worker.
+    /// or no descriptor for a worker; the error of `service`.
     pub async fn start(
         limits: Limits,
-        service: impl Fn() -> S + Send + Sync + 'static,
+        service: impl Fn() -> io::Result<S> + Send + Sync + 'static,
         errors: Option<Arc<Lines>>,
         observer: Option<Observer>,
     ) -> io::Result<Self> {
@@ -276,14 +276,16 @@ impl<S: Application> Server<S> {
         let seats = seats.min(tokio::sync::Semaphore::MAX_PERMITS);
         let room = Arc::new(Room::new(seats, Arc::clone(&closing)));
         let server_errors = Errors::new(errors.clone());
-        let make = Arc::new(move || Engine {
-            service: service(),
-            limits,
-            closing: Arc::clone(&closing),
-            observer: observer.clone(),
-            errors: errors.clone(),
+        let make = Arc::new(move || {
+            Ok(Engine {
+                service: service()?,
+                limits,
+                closing: Arc::clone(&closing),
+                observer: observer.clone(),
+                errors: errors.clone(),
+            })
         });
-        let mut hands = vec![Hand::here(make(), Arc::clone(&room))];
+        let mut hands = vec![Hand::here(make()?, Arc::clone(&room))];
         for _ in 1..limits.workers {
             let make = Arc::clone(&make);
             hands.push(Hand::there(move || make(), Arc::clone(&room)).await?);
@@ -425,9 +427,9 @@ mod tests {
 
     async fn start(limits: Limits) -> io::Result<Server<impl Application>> {
         let service = || {
-            service_fn(|_| {
+            Ok(service_fn(|_| {
                 std::future::ready(Ok::<_, Infallible>(Response::new(Full::from("yes"))))
-            })
+            }))
         };
         Server::start(limits, service, None, None).await
     }

@@ -129,9 +129,9 @@ impl<S: Application> Hand<S> {
     ///
     /// # Errors
     ///
-    /// The OS error if there is no thread or no descriptor for it.
+    /// The OS error if there is no thread or no descriptor for it; the error of `make`.
     pub(crate) async fn there(
-        make: impl FnOnce() -> Engine<S> + Send + 'static,
+        make: impl FnOnce() -> io::Result<Engine<S>> + Send + 'static,
         room: Arc<Room>,
     ) -> io::Result<Self> {
         let connections: Arc<AtomicUsize> = Arc::default();
@@ -141,11 +141,15 @@ impl<S: Application> Hand<S> {
         thread::Builder::new()
             .name("worker".into())
             .spawn(move || {
-                match runtime() {
-                    Ok(runtime) => {
+                let started = runtime().and_then(|runtime| {
+                    let engine = runtime.block_on(async { make() })?;
+                    Ok((runtime, engine))
+                });
+                match started {
+                    Ok((runtime, engine)) => {
                         drop(report);
                         runtime.block_on(async {
-                            Worker::new(make(), room, count).follow(commands).await;
+                            Worker::new(engine, room, count).follow(commands).await;
                         });
                     }
                     // The receiver is gone only if the program is already exiting.
