@@ -1,6 +1,9 @@
 //! A minimal HTTP/1.1 resource server on raw hyper, without a framework: one public and one
 //! protected resource, and nobody reaches the second without a valid HS256 JSON Web Token, which
-//! it parses and verifies itself.
+//! it parses and verifies itself. The same engine serves other applications.
+//!
+//! Promised are [`run`], [`app`], [`auth`], [`jwt`], and of [`server`] what it takes to serve a hyper
+//! service; everything else serves the binary and its tests, and may change.
 //!
 //! # What it trusts
 //!
@@ -10,38 +13,39 @@
 //!
 //! # Map
 //!
-//! Calls run one way: `main` → [`server`] → `connection` → [`exchange`](server::exchange) → [`site`] → [`dispatch`]
-//! → [`auth`] → [`jwt`].
+//! Calls run one way: `main` → [`run`] → [`server`] → [`app`] → [`auth`] → [`jwt`].
 //!
 //! | module | |
 //! |---|---|
+//! | `program` | the process: arguments, signals, exit status, new secrets at SIGHUP |
 //! | [`config`] | environment variables to a [`config::Config`] |
-//! | [`reload`] | new secrets at SIGHUP |
 //! | [`server`] | the connection engine: accept loop, connection limit, workers, graceful shutdown |
-//! | [`site`] | the built-in site as a service of the engine |
-//! | [`dispatch`] | path and method to handler: the whole site on one screen |
-//! | `handlers` | what the resources answer |
-//! | [`access`] | one line of JSON per request |
+//! | [`app`] | routes, handlers, requests, responses; the built-in site on one screen |
 //! | [`auth`] | the `Authorization` field to claims or a challenge: the only bridge |
-//! | [`response`] | the few answers that exist |
+//! | [`jwt`] | tokens, without HTTP; all there is without the feature `server` |
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
-//! | [`jwt`] | tokens, without HTTP |
 
-pub mod access;
+#[cfg(feature = "server")]
+pub mod app;
+#[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
 pub mod config;
-pub mod dispatch;
-mod handlers;
 pub mod jwt;
+#[cfg(feature = "server")]
 pub mod log;
-pub mod reload;
-pub mod response;
+#[cfg(feature = "server")]
+mod program;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
 pub mod shared;
-pub mod site;
+
+#[cfg(feature = "server")]
+pub use program::run;
 
 /// The examples of the README compile.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "server"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -23,7 +23,10 @@ use crate::shared::Shared;
 /// # Errors
 ///
 /// The OS error if the signal cannot be listened for.
-pub fn reload_at_hangup(verifier: Arc<Shared<Verifier>>, errors: Arc<Lines>) -> io::Result<()> {
+pub(super) fn reload_at_hangup(
+    verifier: Arc<Shared<Verifier>>,
+    errors: Arc<Lines>,
+) -> io::Result<()> {
     if TokenConfig::has_files() {
         let hangups = signal(SignalKind::hangup())?;
         drop(tokio::task::spawn_local(reload(hangups, verifier, errors)));

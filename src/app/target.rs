@@ -1,116 +1,16 @@
-//! The whole site on one screen: which path is which resource, and what it takes to see it.
+//! Request target and `Host`: validated before any application sees a request.
 
 use std::net::Ipv6Addr;
-use std::time::SystemTime;
 
-use hyper::body::Bytes;
-use hyper::header::{HOST, HeaderMap};
+use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{Method, Version};
 
-use crate::auth;
-use crate::handlers;
-use crate::jwt::{VerifiedClaims, Verifier};
-use crate::response::{Answer, BadRequest, Methods, methods};
-
-/// What every resource but the gate supports.
-const METHODS: Methods = methods!("GET", "HEAD"; "OPTIONS");
-
-/// A resource and what it takes to see it. The types ensure that no protected handler runs without
-/// claims:
-///
-/// ```
-/// # use resource_server::{dispatch::Resource, jwt::VerifiedClaims, response::Answer};
-/// fn mine(_: &VerifiedClaims) -> Answer { Answer::json("{}") }
-/// let resource = Resource::Protected(mine);
-/// ```
-///
-/// ```compile_fail,E0308
-/// # use resource_server::{dispatch::Resource, jwt::VerifiedClaims, response::Answer};
-/// fn mine(_: &VerifiedClaims) -> Answer { Answer::json("{}") }
-/// let resource = Resource::Public(mine);
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub enum Resource<'p> {
-    /// Open to every client.
-    Public(fn() -> Answer),
-    /// Needs a valid bearer token. No response may be stored.
-    Protected(fn(&VerifiedClaims) -> Answer),
-    /// As `Protected`, but asked by a proxy. Every method is the same question, as some proxies keep
-    /// their client's. The path may demand scopes. No response has content, a 400 included: nginx
-    /// drops the connection together with the content.
-    Gate(fn(&VerifiedClaims, Option<&str>) -> Answer, Option<&'p str>),
-}
-
-/// The resource at a path. Paths match byte for byte: no decoding, no case folding, no trailing
-/// slash.
-fn resource(path: &str) -> Option<Resource<'_>> {
-    Some(match path {
-        "/resource" => Resource::Public(handlers::public),
-        "/resource/secret" => Resource::Protected(handlers::secret),
-        "/healthz" => Resource::Public(handlers::health),
-        "/auth" => Resource::Gate(handlers::gate, None),
-        // The gateway chooses what follows: a client can only append a query or a fragment to it.
-        _ => Resource::Gate(handlers::gate, Some(path.strip_prefix("/auth/")?)),
-    })
-}
-
-/// Dispatches a request to its handler. Reads the head alone; content is never asked for. Returns
-/// the claims too, if the request was authenticated.
-#[must_use]
-pub fn dispatch(request: &Parts, verifier: &Verifier) -> (Answer, Option<VerifiedClaims>) {
-    let resource = resource(request.uri.path());
-    let (mut answer, claims) = match target(request) {
-        Err(fault) => (Answer::bad_request(fault), None),
-        Ok(Target::Server) => (Answer::options(&METHODS), None),
-        Ok(Target::Resource) => respond(resource, request, verifier),
-    };
-    match resource {
-        None | Some(Resource::Public(_)) => {}
-        Some(Resource::Protected(_)) => answer.no_store = true,
-        Some(Resource::Gate(..)) => {
-            answer.no_store = true;
-            answer.content = Bytes::new();
-        }
-    }
-    (answer, claims)
-}
-
-/// What a resource responds. hyper leaves out the content if the method is `HEAD`.
-fn respond(
-    resource: Option<Resource<'_>>,
-    request: &Parts,
-    verifier: &Verifier,
-) -> (Answer, Option<VerifiedClaims>) {
-    let answer = match (resource, &request.method) {
-        (None, _) => Answer::not_found(),
-        (Some(Resource::Gate(handler, scopes)), _) => {
-            return authenticated(&request.headers, verifier, |claims| handler(claims, scopes));
-        }
-        (Some(Resource::Protected(handler)), &Method::GET | &Method::HEAD) => {
-            return authenticated(&request.headers, verifier, handler);
-        }
-        (Some(Resource::Public(handler)), &Method::GET | &Method::HEAD) => handler(),
-        (Some(_), &Method::OPTIONS) => Answer::options(&METHODS),
-        (Some(_), _) => Answer::method_not_allowed(&METHODS),
-    };
-    (answer, None)
-}
-
-fn authenticated(
-    fields: &HeaderMap,
-    verifier: &Verifier,
-    handler: impl FnOnce(&VerifiedClaims) -> Answer,
-) -> (Answer, Option<VerifiedClaims>) {
-    match auth::authenticate(fields, verifier, SystemTime::now().into()) {
-        Ok(claims) => (handler(&claims), Some(claims)),
-        Err(challenge) => (Answer::challenge(challenge), None),
-    }
-}
+use super::response::BadRequest;
 
 /// What a request is about.
-enum Target {
+pub(super) enum Target {
     /// The resource at the target's path.
     Resource,
     /// The server as a whole: `OPTIONS` with `*`, or with a URL without a path, which is what a
@@ -120,7 +20,7 @@ enum Target {
 
 /// Validates the request target and `Host` (RFC 9112 §3.2). `CONNECT` comes first: hyper would take
 /// a 2xx for the beginning of a tunnel.
-fn target(request: &Parts) -> Result<Target, BadRequest> {
+pub(super) fn target(request: &Parts) -> Result<Target, BadRequest> {
     let uri = &request.uri;
     let is_options = request.method == Method::OPTIONS;
     if request.method == Method::CONNECT {

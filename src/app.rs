@@ -1,0 +1,346 @@
+//! Applications: routes, handlers, requests and responses. The built-in one is written against the same
+//! interface as those of other crates.
+//!
+//! A crate supplies a function from path to routes, and its state:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use resource_server::app::{App, Request, Response, Route, authenticated, health, needs, open, segments};
+//! use resource_server::jwt::VerifiedClaims;
+//!
+//! struct State { motd: String }
+//!
+//! fn routes<'r>(path: &str, route: Route<'r, State>) -> Route<'r, State> {
+//!     match *segments(path) {
+//!         ["motd"] => route.get(open(motd)).put(needs("motd:write", write)),
+//!         ["users", id] => {
+//!             let id = id.to_owned();
+//!             route.get(authenticated(|claims, request| user(claims, request, id)))
+//!         }
+//!         ["healthz"] => route.get(open(health)),
+//!         _ => route,
+//!     }
+//! }
+//!
+//! fn motd(request: Request<State>) -> Response {
+//!     Response::text(request.state().motd.clone())
+//! }
+//!
+//! async fn write(_: VerifiedClaims, mut request: Request<State>) -> Result<Response, Response> {
+//!     let content = request.content(1024).await?;
+//!     Ok(Response::text(content))
+//! }
+//!
+//! async fn user(claims: VerifiedClaims, _: Request<State>, id: String) -> Response {
+//!     Response::text(format!("{id}, seen by {}", claims.subject().unwrap_or_default()))
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     resource_server::run(App::new("motd", routes, || Ok(State { motd: "hello".into() })))
+//! }
+//! ```
+//!
+//! | module | |
+//! |---|---|
+//! | this one | the application as a service of the engine |
+//! | `site` | the built-in application, on one screen |
+//! | `handlers` | what the built-in resources respond |
+//! | `route` | a path's methods, and what each takes |
+//! | `request` | what a handler gets |
+//! | `response` | what it responds, and how that becomes HTTP |
+//! | `gate` | scopes and users |
+//! | `target` | request target and `Host` |
+//! | `access` | one line of JSON per request |
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::http::request::Parts;
+use hyper::service::Service;
+
+pub use hyper::body::Bytes;
+pub use hyper::header;
+pub use hyper::{Method, StatusCode};
+
+use crate::jwt::Verifier;
+use crate::server::{BoxError, Content};
+use crate::shared::Cached;
+
+mod access;
+mod gate;
+mod handlers;
+mod request;
+mod response;
+mod route;
+mod site;
+mod target;
+
+pub use access::access_line;
+pub use handlers::health;
+pub use request::Request;
+pub use response::{IntoResponse, Response, ResponseBody};
+pub use route::{Endpoint, Open, Protected, Reply, Route, authenticated, needs, open};
+pub use site::site;
+
+use access::Note;
+use hyper::header::HeaderMap;
+use route::{Dispatch, Progress, Replied};
+
+/// From a path to its routes.
+pub type Routes<S> = for<'p, 'r> fn(&'p str, Route<'r, S>) -> Route<'r, S>;
+
+/// An application: its routes and its state.
+pub struct App<S> {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) variables: &'static [&'static str],
+    routes: Routes<S>,
+    state: Arc<dyn Fn() -> io::Result<S> + Send + Sync>,
+}
+
+impl<S: 'static> App<S> {
+    /// An application of this name. Each worker calls `state` once, before it serves: what it returns is
+    /// that worker's own, unless it holds something shared, such as an `Arc`. Its error ends the program.
+    #[must_use]
+    pub fn new(
+        name: &'static str,
+        routes: Routes<S>,
+        state: impl Fn() -> io::Result<S> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            version: "",
+            about: "An API with HS256 bearer tokens.",
+            variables: &[],
+            routes,
+            state: Arc::new(state),
+        }
+    }
+
+    /// What `--version` prints after the name.
+    #[must_use]
+    pub fn version(self, version: &'static str) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The first line of `--help`.
+    #[must_use]
+    pub fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// The environment variables that the application itself reads: `--help` lists them, and none of them
+    /// is warned about as a misspelled one.
+    #[must_use]
+    pub fn variables(self, variables: &'static [&'static str]) -> Self {
+        Self { variables, ..self }
+    }
+
+    /// The application as one worker has it, with a state of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the state's function returns.
+    pub fn worker(&self, verifier: Cached<Verifier>, logs_access: bool) -> io::Result<Worker<S>> {
+        Ok(Worker {
+            routes: self.routes,
+            shared: Rc::new(Shared {
+                state: (self.state)()?,
+                verifier,
+                logs_access,
+                spare: Cell::default(),
+            }),
+        })
+    }
+}
+
+impl<S> Clone for App<S> {
+    fn clone(&self) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            ..*self
+        }
+    }
+}
+
+impl<S> fmt::Debug for App<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the requests of one worker share.
+struct Shared<S> {
+    state: S,
+    /// Which tokens open the protected resources.
+    verifier: Cached<Verifier>,
+    /// Whether responses carry what the access log says of them.
+    logs_access: bool,
+    /// The field table of a request that is over, empty.
+    spare: Cell<HeaderMap>,
+}
+
+/// An application as one worker has it: a service of the engine.
+pub struct Worker<S> {
+    routes: Routes<S>,
+    shared: Rc<Shared<S>>,
+}
+
+impl<S> fmt::Debug for Worker<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Worker(..)")
+    }
+}
+
+impl<S> Worker<S> {
+    fn dispatch(&self, parts: Parts, content: Option<Content>) -> Answering<S> {
+        // The handler owns the request, and the path is for its route.
+        let path = parts.uri.path_and_query().cloned();
+        let path = path.as_ref().map_or("", |path| path.path());
+        let target = target::target(&parts);
+        let request = Request::new(parts, content, Rc::clone(&self.shared));
+        let mut dispatch = Dispatch::new(target, request);
+        let _registered = (self.routes)(path, dispatch.route());
+        let (replied, progress) = dispatch.finish();
+        match replied {
+            Replied::Ready(response) => {
+                Answering(State::Ready(Some(self.shared.finish(response, progress))))
+            }
+            Replied::Waiting(handler) => Answering(State::Waiting {
+                handler,
+                shared: Rc::clone(&self.shared),
+                progress: Some(progress),
+            }),
+        }
+    }
+}
+
+impl<S> Shared<S> {
+    fn finish(&self, mut response: Response, progress: Progress) -> Result {
+        if progress.is_gate {
+            response.remove_content();
+        }
+        let note = self.logs_access.then_some(Note {
+            code: response.code,
+            rule: response.rule,
+            user: progress.user,
+        });
+        let mut response = response.into_http(self.spare.take(), progress.is_protected)?;
+        if let Some(note) = note {
+            response.extensions_mut().insert(note);
+        }
+        Ok(response)
+    }
+}
+
+impl<S: 'static> Service<hyper::Request<Content>> for Worker<S> {
+    type Response = hyper::Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = Answering<S>;
+
+    fn call(&self, request: hyper::Request<Content>) -> Answering<S> {
+        let (parts, content) = request.into_parts();
+        self.dispatch(parts, Some(content))
+    }
+}
+
+type Result = std::result::Result<hyper::Response<ResponseBody>, BoxError>;
+
+/// A request until its response.
+pub struct Answering<S>(State<S>);
+
+enum State<S> {
+    /// `None` once it is taken.
+    Ready(Option<Result>),
+    Waiting {
+        handler: Pin<Box<dyn Future<Output = Response>>>,
+        shared: Rc<Shared<S>>,
+        progress: Option<Progress>,
+    },
+}
+
+impl<S> fmt::Debug for Answering<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answering(..)")
+    }
+}
+
+impl<S> Future for Answering<S> {
+    type Output = Result;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let result = match &mut self.0 {
+            State::Ready(result) => result.take(),
+            State::Waiting {
+                handler,
+                shared,
+                progress,
+            } => {
+                let response = ready!(handler.as_mut().poll(cx));
+                progress
+                    .take()
+                    .map(|progress| shared.finish(response, progress))
+            }
+        };
+        // A future is not polled after its end.
+        result.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// The parts of a path between its slashes, as sent: nothing is decoded, and a slash at the end is
+/// followed by an empty part. A path of more than [`MAX_SEGMENTS`] parts has none.
+///
+/// ```
+/// use resource_server::app::segments;
+///
+/// assert_eq!(*segments("/notes/7"), ["notes", "7"]);
+/// assert_eq!(*segments("/notes/"), ["notes", ""]);
+/// assert_eq!(*segments("/"), [""]);
+/// assert_eq!(*segments("*"), [""; 0]);
+/// ```
+#[must_use]
+pub fn segments(path: &str) -> Segments<'_> {
+    let mut segments = Segments {
+        parts: [""; MAX_SEGMENTS],
+        len: 0,
+    };
+    let Some(path) = path.strip_prefix('/') else {
+        return segments;
+    };
+    for part in path.split('/') {
+        let Some(place) = segments.parts.get_mut(segments.len) else {
+            segments.len = 0;
+            break;
+        };
+        *place = part;
+        segments.len += 1;
+    }
+    segments
+}
+
+/// The most parts that [`segments`] splits a path into: it allocates nothing.
+pub const MAX_SEGMENTS: usize = 16;
+
+/// The parts of a path: a slice.
+#[derive(Clone, Debug)]
+pub struct Segments<'p> {
+    parts: [&'p str; MAX_SEGMENTS],
+    len: usize,
+}
+
+impl<'p> Deref for Segments<'p> {
+    type Target = [&'p str];
+
+    fn deref(&self) -> &[&'p str] {
+        self.parts.get(..self.len).unwrap_or_default()
+    }
+}

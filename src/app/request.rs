@@ -1,0 +1,150 @@
+//! What a handler gets: the head of a request, its application's state, and the content if it asks.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::mem::take;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+
+use hyper::body::{Body, Bytes};
+use hyper::header::HeaderMap;
+use hyper::http::request::Parts;
+use hyper::{Method, Uri, Version};
+
+use super::Shared;
+use super::response::{BadRequest, Response};
+use crate::server::Content;
+
+/// The most buckets of a request's field table that a later response may use; a hostile request's
+/// table goes back to the allocator.
+const MAX_KEPT_FIELDS: usize = 32;
+
+/// One request, as a handler has it.
+pub struct Request<S> {
+    parts: Parts,
+    /// `None` only in tests.
+    content: Option<Content>,
+    shared: Rc<Shared<S>>,
+}
+
+impl<S> Request<S> {
+    pub(super) fn new(parts: Parts, content: Option<Content>, shared: Rc<Shared<S>>) -> Self {
+        Self {
+            parts,
+            content,
+            shared,
+        }
+    }
+
+    /// The method. A handler of `GET` gets `HEAD` too, and the content of its response is left out.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The request target.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.parts.uri
+    }
+
+    /// The path of the target, as sent: nothing is decoded.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// The query of the target, as sent, without its question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.parts.uri.query()
+    }
+
+    /// The fields.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The version of HTTP.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// The address that the request came from: the client's, or that of a proxy.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        self.content.as_ref().map_or(nowhere, Content::peer)
+    }
+
+    /// The application's state, as this worker has it.
+    #[must_use]
+    pub fn state(&self) -> &S {
+        &self.shared.state
+    }
+
+    pub(super) fn shared(&self) -> &Shared<S> {
+        &self.shared
+    }
+
+    /// Reads the content, whole. A client that waits for `100 Continue` gets it now.
+    ///
+    /// Holds at most `limit` bytes and the capacity that a `Vec` grows to with them. A client that does not
+    /// send it within `API_HEADER_TIMEOUT` gets 408, and the handler is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The response to give: 413 `content_too_large` if it is longer than `limit` bytes, at once where
+    /// `Content-Length` says so; 400 `bad_request` if its transfer coding is malformed.
+    pub async fn content(&mut self, limit: usize) -> Result<Bytes, Response> {
+        let Some(content) = &mut self.content else {
+            return Ok(Bytes::new());
+        };
+        let is_too_long = |len: u64| u64::try_from(limit).is_ok_and(|limit| len > limit);
+        if is_too_long(content.size_hint().lower()) {
+            return Err(Response::content_too_large());
+        }
+        let mut whole = Vec::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *content).poll_frame(cx)).await {
+            let frame = frame.map_err(|_| Response::bad_request(BadRequest::Content))?;
+            // Trailers are no part of it.
+            if let Ok(part) = frame.into_data() {
+                if part.len() > limit - whole.len() {
+                    return Err(Response::content_too_large());
+                }
+                whole.extend_from_slice(&part);
+            }
+        }
+        Ok(whole.into())
+    }
+
+    /// The content as a stream, for a handler that does not want it whole.
+    pub fn stream(&mut self) -> Option<&mut Content> {
+        self.content.as_mut()
+    }
+}
+
+/// The field table goes to a response, as hyper uses that of the response for the next request: a kept
+/// connection allocates none.
+impl<S> Drop for Request<S> {
+    fn drop(&mut self) {
+        let mut fields = take(&mut self.parts.headers);
+        if fields.capacity() <= MAX_KEPT_FIELDS {
+            fields.clear();
+            self.shared.spare.set(fields);
+        }
+    }
+}
+
+/// Prints no field and nothing of the content: tokens are among them.
+impl<S> fmt::Debug for Request<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", self.method())
+            .field("path", &self.path())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,551 @@
+//! What a handler responds, and the one place where it becomes HTTP.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+};
+use hyper::{Method, StatusCode};
+
+use crate::auth::Challenge;
+use crate::server::{BoxError, LastResponse, StreamLimit};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What a handler responds, before it is HTTP: a plain value.
+///
+/// Framing is the engine's: `Content-Length`, `Transfer-Encoding`, `Connection`, `Upgrade` and
+/// `Trailer` are removed. A 1xx status, content with 204 or 304, and a field that cannot be one make
+/// it a 500 `internal_error` with a line in the log.
+///
+/// ```
+/// use resource_server::app::{Response, StatusCode};
+///
+/// let created = Response::json(r#"{"id":7}"#)
+///     .with_status(StatusCode::CREATED)
+///     .with("location", "/notes/7");
+/// ```
+#[must_use]
+pub struct Response {
+    status: StatusCode,
+    content: Payload,
+    content_type: Option<HeaderValue>,
+    /// The first field stands here, so that the built-in responses allocate none.
+    field: Option<(HeaderName, HeaderValue)>,
+    more_fields: Vec<(HeaderName, HeaderValue)>,
+    is_last: bool,
+    has_invalid_field: bool,
+    stream_limit: Option<Duration>,
+    pub(in crate::app) code: Option<&'static str>,
+    pub(in crate::app) rule: Option<&'static str>,
+}
+
+/// The content of an error: no client can make the server compose it.
+macro_rules! error {
+    ($code:literal, $message:literal) => {
+        concat!(r#"{"code":""#, $code, r#"","message":""#, $message, r#""}"#)
+    };
+}
+
+impl Response {
+    /// A response without content.
+    pub const fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            content: Payload::Whole(Bytes::new()),
+            content_type: None,
+            field: None,
+            more_fields: Vec::new(),
+            is_last: false,
+            has_invalid_field: false,
+            stream_limit: None,
+            code: None,
+            rule: None,
+        }
+    }
+
+    /// 200 with JSON text.
+    pub fn json(content: impl Into<Bytes>) -> Self {
+        Self::whole(JSON, content.into())
+    }
+
+    /// 200 with plain text in UTF-8.
+    pub fn text(content: impl Into<Bytes>) -> Self {
+        Self::whole(TEXT, content.into())
+    }
+
+    /// 200 with content of any type.
+    pub fn content(content_type: impl TryInto<HeaderValue>, content: impl Into<Bytes>) -> Self {
+        Self::json(content).with_content_type(content_type)
+    }
+
+    /// 200 with content that is still being made, such as server-sent events. It holds its
+    /// connection's seat until it ends by itself, reaches its limit ([`with_limit`](Self::with_limit);
+    /// by default `API_ANSWER_TIMEOUT`), or the drain begins.
+    pub fn stream<B>(content_type: impl TryInto<HeaderValue>, content: B) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
+    {
+        Self {
+            content: Payload::Stream(Box::pin(BodyExt::map_err(content, Into::into))),
+            ..Self::json(Bytes::new()).with_content_type(content_type)
+        }
+    }
+
+    /// An error: JSON with `code`, which is stable and is in the access log, and `message`, which says
+    /// what the client can do about it.
+    pub fn error(status: StatusCode, code: &'static str, message: &str) -> Self {
+        let content = serde_json::json!({ "code": code, "message": message }).to_string();
+        Self {
+            code: Some(code),
+            rule: Some(code),
+            ..Self::json(content).with_status(status)
+        }
+    }
+
+    /// Replaces the status.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Adds a field; one that is not valid makes the response a 500. `Content-Type` is replaced.
+    pub fn with(
+        mut self,
+        name: impl TryInto<HeaderName>,
+        value: impl TryInto<HeaderValue>,
+    ) -> Self {
+        let (Ok(name), Ok(value)) = (name.try_into(), value.try_into()) else {
+            self.has_invalid_field = true;
+            return self;
+        };
+        if name == CONTENT_TYPE {
+            self.content_type = Some(value);
+        } else if self.field.is_none() {
+            self.field = Some((name, value));
+        } else {
+            self.more_fields.push((name, value));
+        }
+        self
+    }
+
+    /// Limits how long a stream may take in all, in place of `API_ANSWER_TIMEOUT`.
+    pub fn with_limit(self, limit: Duration) -> Self {
+        Self {
+            stream_limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// Closes the connection after this response: the client and the server may disagree about where the
+    /// next request begins.
+    pub fn last(self) -> Self {
+        Self {
+            is_last: true,
+            ..self
+        }
+    }
+
+    /// Leaves out the content, and what describes it.
+    pub(in crate::app) fn remove_content(&mut self) {
+        self.content = Payload::Whole(Bytes::new());
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn with_content_type(mut self, content_type: impl TryInto<HeaderValue>) -> Self {
+        match content_type.try_into() {
+            Ok(content_type) => self.content_type = Some(content_type),
+            Err(_) => self.has_invalid_field = true,
+        }
+        self
+    }
+
+    fn whole(content_type: HeaderValue, content: Bytes) -> Self {
+        Self {
+            content: Payload::Whole(content),
+            content_type: Some(content_type),
+            ..Self::empty(StatusCode::OK)
+        }
+    }
+
+    /// 204 with `Allow` (RFC 9110 §9.3.7).
+    pub(in crate::app) fn options(methods: &Methods) -> Self {
+        Self {
+            field: Some((ALLOW, methods.allow())),
+            ..Self::empty(StatusCode::NO_CONTENT)
+        }
+    }
+
+    /// 405 with `Allow` (RFC 9110 §15.5.6).
+    pub(in crate::app) fn method_not_allowed(methods: &Methods) -> Self {
+        Self {
+            field: Some((ALLOW, methods.allow())),
+            ..Self::refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "method_not_allowed",
+                methods.refusal(),
+            )
+        }
+    }
+
+    /// 404.
+    pub(in crate::app) fn not_found() -> Self {
+        Self::fixed(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "not_found",
+            error!("not_found", "no such resource"),
+        )
+    }
+
+    /// A 400. The sender of such a request may see another end of it than this server does, so the
+    /// connection closes.
+    pub(in crate::app) fn bad_request(fault: BadRequest) -> Self {
+        Self::fixed(
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            fault.id(),
+            fault.content(),
+        )
+        .last()
+    }
+
+    /// 413: the content is longer than its handler allows.
+    pub(in crate::app) fn content_too_large() -> Self {
+        Self::fixed(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "content_too_large",
+            "content_too_large",
+            error!(
+                "content_too_large",
+                "the content is longer than this resource allows"
+            ),
+        )
+    }
+
+    /// 401 or 403 with a challenge.
+    pub(in crate::app) fn challenge(challenge: Challenge) -> Self {
+        let text = challenge.text();
+        Self::refused(challenge, text.field, text.content)
+    }
+
+    /// 401 or 403 with this value of `WWW-Authenticate`.
+    pub(in crate::app) fn refused(
+        challenge: Challenge,
+        field: HeaderValue,
+        content: Bytes,
+    ) -> Self {
+        Self {
+            field: Some((WWW_AUTHENTICATE, field)),
+            ..Self::refusal(
+                challenge.status(),
+                challenge.code(),
+                challenge.id(),
+                content,
+            )
+        }
+    }
+
+    fn fixed(
+        status: StatusCode,
+        code: &'static str,
+        rule: &'static str,
+        content: &'static str,
+    ) -> Self {
+        Self::refusal(status, code, rule, Bytes::from_static(content.as_bytes()))
+    }
+
+    fn refusal(status: StatusCode, code: &'static str, rule: &'static str, content: Bytes) -> Self {
+        Self {
+            status,
+            code: Some(code),
+            rule: Some(rule),
+            ..Self::whole(JSON, content)
+        }
+    }
+
+    /// Makes it HTTP, with an empty table for its fields.
+    ///
+    /// # Errors
+    ///
+    /// If a field of it is not valid.
+    pub(in crate::app) fn into_http(
+        self,
+        mut fields: HeaderMap,
+        is_protected: bool,
+    ) -> Result<hyper::Response<ResponseBody>, BoxError> {
+        if self.has_invalid_field {
+            return Err("a handler's response has a field that is not valid".into());
+        }
+        if !self.content.is_empty()
+            && let Some(content_type) = self.content_type
+        {
+            fields.insert(CONTENT_TYPE, content_type);
+        }
+        if let Some((name, value)) = self.field {
+            fields.append(name, value);
+        }
+        for (name, value) in self.more_fields {
+            fields.append(name, value);
+        }
+        if is_protected {
+            fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        let mut response = hyper::Response::new(match self.content {
+            Payload::Whole(content) => ResponseBody::Whole(Full::new(content)),
+            Payload::Stream(content) => ResponseBody::Stream(content),
+        });
+        *response.status_mut() = self.status;
+        *response.headers_mut() = fields;
+        if self.is_last {
+            response.extensions_mut().insert(LastResponse);
+        }
+        if let Some(limit) = self.stream_limit {
+            response.extensions_mut().insert(StreamLimit(limit));
+        }
+        Ok(response)
+    }
+}
+
+/// Prints nothing of the content.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("code", &self.code)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The content of a response.
+enum Payload {
+    Whole(Bytes),
+    Stream(Stream),
+}
+
+impl Payload {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Whole(content) if content.is_empty())
+    }
+}
+
+type Stream = Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>;
+
+/// What makes a request a bad one: its method, its target or its `Host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::app) enum BadRequest {
+    /// The method is `CONNECT` (RFC 9110 §9.3.6).
+    Connect,
+    /// The target is `*`, and the method is not `OPTIONS` (RFC 9112 §3.2.4).
+    Asterisk,
+    /// The target names a user before its host (RFC 9110 §4.2.4).
+    UserInformation,
+    /// The target is neither a path nor an http or https URL with a host (RFC 9112 §3.2).
+    Target,
+    /// `Host` is missing, not the only one, or not a host and an optional port (RFC 9112 §3.2).
+    Host,
+    /// The content has a malformed transfer coding, or ends before it is complete (RFC 9112 §7.1, §8).
+    Content,
+}
+
+impl BadRequest {
+    /// For the log.
+    const fn id(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Asterisk => "asterisk_target",
+            Self::UserInformation => "userinfo_in_target",
+            Self::Target => "invalid_target",
+            Self::Host => "invalid_host",
+            Self::Content => "invalid_content",
+        }
+    }
+
+    const fn content(self) -> &'static str {
+        match self {
+            Self::Connect => error!(
+                "bad_request",
+                "CONNECT is not supported: this server is not a proxy"
+            ),
+            Self::Asterisk => error!("bad_request", "the request target * is for OPTIONS only"),
+            Self::UserInformation => error!(
+                "bad_request",
+                "the request target names a user before its host: remove all up to the at sign"
+            ),
+            Self::Target => error!(
+                "bad_request",
+                "expected a request target that is a path or an http or https URL"
+            ),
+            Self::Host => error!(
+                "bad_request",
+                "expected exactly one Host field: a host and an optional port"
+            ),
+            Self::Content => error!(
+                "bad_request",
+                "the content is malformed or ends before it is complete"
+            ),
+        }
+    }
+}
+
+/// What the engine sends.
+pub enum ResponseBody {
+    /// Content that is here.
+    Whole(Full<Bytes>),
+    /// Content that is still being made.
+    Stream(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseBody(..)")
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(content) => Pin::new(content)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Self::Stream(content) => content.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(content) => content.is_end_stream(),
+            Self::Stream(content) => content.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(content) => content.size_hint(),
+            Self::Stream(content) => content.size_hint(),
+        }
+    }
+}
+
+/// What a handler's future yields.
+pub trait IntoResponse {
+    /// The response.
+    fn into_response(self) -> Response;
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Response {
+        self
+    }
+}
+
+/// Both are responses: `?` ends a handler with the one that says why.
+impl IntoResponse for Result<Response, Response> {
+    fn into_response(self) -> Response {
+        self.unwrap_or_else(|response| response)
+    }
+}
+
+/// The methods that a path supports, and the texts that name them.
+pub(in crate::app) struct Methods {
+    /// Which of [`NAMES`](Self::NAMES).
+    known: u8,
+    /// Any other.
+    others: Vec<String>,
+}
+
+/// `Allow`, and the content of a 405.
+struct Texts {
+    allow: HeaderValue,
+    refusal: Bytes,
+}
+
+impl Methods {
+    pub(in crate::app) const GET: u8 = 1;
+    const NAMES: [&str; 5] = ["GET, HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    const SETS: usize = 1 << Self::NAMES.len();
+
+    pub(in crate::app) const fn new(known: u8) -> Self {
+        Self {
+            known,
+            others: Vec::new(),
+        }
+    }
+
+    pub(in crate::app) fn is_empty(&self) -> bool {
+        self.known == 0 && self.others.is_empty()
+    }
+
+    pub(in crate::app) fn add(&mut self, method: &Method) {
+        match *method {
+            Method::GET => self.known |= Self::GET,
+            Method::POST => self.known |= 1 << 1,
+            Method::PUT => self.known |= 1 << 2,
+            Method::PATCH => self.known |= 1 << 3,
+            Method::DELETE => self.known |= 1 << 4,
+            // Every path supports it.
+            Method::OPTIONS => {}
+            _ => self.others.push(method.to_string()),
+        }
+    }
+
+    fn allow(&self) -> HeaderValue {
+        self.ready()
+            .map_or_else(|| self.texts().allow, |texts| texts.allow.clone())
+    }
+
+    fn refusal(&self) -> Bytes {
+        self.ready()
+            .map_or_else(|| self.texts().refusal, |texts| texts.refusal.clone())
+    }
+
+    /// Composed once: no client can make the server format text by trying methods, unless a path
+    /// supports an uncommon one.
+    fn ready(&self) -> Option<&'static Texts> {
+        static READY: [OnceLock<Texts>; Methods::SETS] = [const { OnceLock::new() }; Methods::SETS];
+        if !self.others.is_empty() {
+            return None;
+        }
+        let ready = READY.get(usize::from(self.known))?;
+        Some(ready.get_or_init(|| self.texts()))
+    }
+
+    fn texts(&self) -> Texts {
+        let known = Self::NAMES
+            .into_iter()
+            .enumerate()
+            .filter(|(bit, _)| self.known & (1 << bit) != 0)
+            .map(|(_, name)| name);
+        let names: Vec<&str> = known
+            .chain(self.others.iter().map(String::as_str))
+            .collect();
+        let names = names.join(", ");
+        Texts {
+            allow: HeaderValue::try_from(format!("{names}, OPTIONS"))
+                .unwrap_or(HeaderValue::from_static("OPTIONS")),
+            // A method is a token (RFC 9110 §9.1), so that it stands unescaped in JSON.
+            refusal: format!(
+                r#"{{"code":"method_not_allowed","message":"this resource supports only {names} and OPTIONS"}}"#
+            )
+            .into(),
+        }
+    }
+}

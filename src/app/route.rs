@@ -1,0 +1,440 @@
+//! A path's methods and what each takes: a builder that dispatches while it is built.
+
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use hyper::Method;
+
+use super::gate;
+use super::request::Request;
+use super::response::{BadRequest, IntoResponse, Methods, Response};
+use super::target::Target;
+use crate::auth;
+use crate::jwt::VerifiedClaims;
+
+/// The response of a handler, or the handler while it waits.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a response that is ready allocates nothing"
+)]
+pub(super) enum Replied {
+    Ready(Response),
+    Waiting(Pin<Box<dyn Future<Output = Response>>>),
+}
+
+/// What a handler returns: a [`Response`], or a future of one or of a `Result` of two, such as an
+/// `async fn` has.
+///
+/// A future is boxed; it need not be `Send`.
+pub trait Reply: sealed::Reply {}
+
+impl<R: sealed::Reply> Reply for R {}
+
+/// What a method of a path responds with: [`open`], [`authenticated`] or [`needs`].
+pub trait Endpoint<S>: sealed::Endpoint<S> {}
+
+impl<S, E: sealed::Endpoint<S>> Endpoint<S> for E {}
+
+mod sealed {
+    use super::{IntoResponse, Progress, Replied, Request, Response};
+
+    pub trait Reply {
+        #[expect(private_interfaces, reason = "sealed")]
+        fn reply(self) -> Replied;
+    }
+
+    impl Reply for Response {
+        #[expect(private_interfaces, reason = "sealed")]
+        fn reply(self) -> Replied {
+            Replied::Ready(self)
+        }
+    }
+
+    impl<F> Reply for F
+    where
+        F: Future<Output: IntoResponse> + 'static,
+    {
+        #[expect(private_interfaces, reason = "sealed")]
+        fn reply(self) -> Replied {
+            Replied::Waiting(Box::pin(async { self.await.into_response() }))
+        }
+    }
+
+    pub trait Endpoint<S> {
+        /// Whether no response of the path may be stored.
+        const IS_PROTECTED: bool;
+
+        #[expect(private_interfaces, reason = "sealed")]
+        fn respond(self, request: Request<S>, progress: &mut Progress) -> Replied;
+    }
+}
+
+/// Open to every client. The handler takes the request:
+///
+/// ```
+/// use resource_server::app::{Request, Response, Route, open};
+///
+/// fn greet(_: Request<()>) -> Response {
+///     Response::text("hello")
+/// }
+///
+/// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
+///     match path {
+///         "/greeting" => route.get(open(greet)),
+///         _ => route,
+///     }
+/// }
+/// ```
+///
+/// One that takes claims cannot be open:
+///
+/// ```compile_fail,E0593
+/// # use resource_server::app::{Request, Response, Route, open};
+/// use resource_server::jwt::VerifiedClaims;
+///
+/// fn greet(_: VerifiedClaims, _: Request<()>) -> Response {
+///     Response::text("hello")
+/// }
+///
+/// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
+///     match path {
+///         "/greeting" => route.get(open(greet)),
+///         _ => route,
+///     }
+/// }
+/// ```
+pub fn open<S, H, R>(handler: H) -> Open<H>
+where
+    H: FnOnce(Request<S>) -> R,
+    R: Reply,
+{
+    Open(handler)
+}
+
+/// Needs a valid bearer token. The handler takes its claims and the request; no response of the path,
+/// whatever its method, may be stored.
+///
+/// ```
+/// use resource_server::app::{Request, Response, Route, authenticated};
+/// use resource_server::jwt::VerifiedClaims;
+///
+/// async fn me(claims: VerifiedClaims, _: Request<()>) -> Response {
+///     Response::text(claims.subject().unwrap_or_default())
+/// }
+///
+/// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
+///     match path {
+///         "/me" => route.get(authenticated(me)),
+///         _ => route,
+///     }
+/// }
+/// ```
+///
+/// One that forgets the claims does not compile:
+///
+/// ```compile_fail,E0593
+/// # use resource_server::app::{Request, Response, Route, authenticated};
+/// async fn me(_: Request<()>) -> Response {
+///     Response::text("anybody")
+/// }
+///
+/// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
+///     match path {
+///         "/me" => route.get(authenticated(me)),
+///         _ => route,
+///     }
+/// }
+/// ```
+///
+/// Nor does one without any of the three:
+///
+/// ```compile_fail,E0277
+/// # use resource_server::app::{Request, Response, Route};
+/// # use resource_server::jwt::VerifiedClaims;
+/// # async fn me(claims: VerifiedClaims, _: Request<()>) -> Response {
+/// #     Response::text(claims.subject().unwrap_or_default())
+/// # }
+/// #
+/// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
+///     match path {
+///         "/me" => route.get(me),
+///         _ => route,
+///     }
+/// }
+/// ```
+pub fn authenticated<S, H, R>(handler: H) -> Protected<'static, H>
+where
+    H: FnOnce(VerifiedClaims, Request<S>) -> R,
+    R: Reply,
+{
+    Protected {
+        scopes: None,
+        handler,
+    }
+}
+
+/// As [`authenticated`], and the token must grant these scopes, separated by single spaces; otherwise
+/// 403 `insufficient_scope`. No token grants an empty scope.
+///
+/// ```
+/// use resource_server::app::{Request, Response, Route, needs};
+/// use resource_server::jwt::VerifiedClaims;
+///
+/// async fn list(_: VerifiedClaims, _: Request<()>) -> Response {
+///     Response::json("[]")
+/// }
+///
+/// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
+///     match path {
+///         "/notes" => route.get(needs("notes:read", list)),
+///         _ => route,
+///     }
+/// }
+/// ```
+///
+/// ```compile_fail,E0593
+/// # use resource_server::app::{Request, Response, Route, needs};
+/// async fn list(_: Request<()>) -> Response {
+///     Response::json("[]")
+/// }
+///
+/// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
+///     match path {
+///         "/notes" => route.get(needs("notes:read", list)),
+///         _ => route,
+///     }
+/// }
+/// ```
+pub fn needs<S, H, R>(scopes: &str, handler: H) -> Protected<'_, H>
+where
+    H: FnOnce(VerifiedClaims, Request<S>) -> R,
+    R: Reply,
+{
+    Protected {
+        scopes: Some(scopes),
+        handler,
+    }
+}
+
+/// An endpoint that is [`open`].
+#[derive(Debug)]
+#[must_use]
+pub struct Open<H>(H);
+
+/// An endpoint that is [`authenticated`], or that [`needs`] scopes as well.
+#[derive(Debug)]
+#[must_use]
+pub struct Protected<'s, H> {
+    scopes: Option<&'s str>,
+    handler: H,
+}
+
+impl<S, H, R> sealed::Endpoint<S> for Open<H>
+where
+    H: FnOnce(Request<S>) -> R,
+    R: Reply,
+{
+    const IS_PROTECTED: bool = false;
+
+    #[expect(private_interfaces, reason = "sealed")]
+    fn respond(self, request: Request<S>, _: &mut Progress) -> Replied {
+        (self.0)(request).reply()
+    }
+}
+
+impl<S, H, R> sealed::Endpoint<S> for Protected<'_, H>
+where
+    H: FnOnce(VerifiedClaims, Request<S>) -> R,
+    R: Reply,
+{
+    const IS_PROTECTED: bool = true;
+
+    #[expect(private_interfaces, reason = "sealed")]
+    fn respond(self, request: Request<S>, progress: &mut Progress) -> Replied {
+        let claims = match authenticate(&request, progress) {
+            Ok(claims) => claims,
+            Err(refusal) => return Replied::Ready(refusal),
+        };
+        if let Some(scopes) = self.scopes
+            && let Err(refusal) = gate::check(&claims, scopes)
+        {
+            return Replied::Ready(refusal);
+        }
+        (self.handler)(claims, request).reply()
+    }
+}
+
+/// The one way from a request to its claims.
+#[expect(
+    clippy::result_large_err,
+    reason = "a response that is ready allocates nothing"
+)]
+fn authenticate<S>(
+    request: &Request<S>,
+    progress: &mut Progress,
+) -> Result<VerifiedClaims, Response> {
+    let shared = request.shared();
+    let claims = shared
+        .verifier
+        .with(|verifier| auth::authenticate(request.headers(), verifier, SystemTime::now().into()));
+    let claims = claims.map_err(Response::challenge)?;
+    if shared.logs_access {
+        progress.user = claims.user().ok().map(std::borrow::Cow::into_owned);
+    }
+    Ok(claims)
+}
+
+/// How far the dispatch of one request is.
+pub(super) struct Progress {
+    /// The first that matched.
+    pub(super) replied: Option<Replied>,
+    /// For the access log.
+    pub(super) user: Option<String>,
+    /// Whether no response may be stored.
+    pub(super) is_protected: bool,
+    /// Whether no response has content.
+    pub(super) is_gate: bool,
+}
+
+/// A path, while its methods are registered.
+///
+/// It holds the request: the first endpoint that is registered for its method is called at once. From
+/// what has been registered follow `Allow`, the responses to `HEAD` and `OPTIONS`, 405, and 404 if
+/// nothing has been.
+#[must_use]
+pub struct Route<'r, S>(&'r mut Dispatch<S>);
+
+impl<S> std::fmt::Debug for Route<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Route(..)")
+    }
+}
+
+impl<S> Route<'_, S> {
+    /// Responds to `GET`, and to `HEAD` without content.
+    pub fn get(self, endpoint: impl Endpoint<S>) -> Self {
+        self.on(Method::GET, endpoint)
+    }
+
+    /// Responds to `POST`.
+    pub fn post(self, endpoint: impl Endpoint<S>) -> Self {
+        self.on(Method::POST, endpoint)
+    }
+
+    /// Responds to `PUT`.
+    pub fn put(self, endpoint: impl Endpoint<S>) -> Self {
+        self.on(Method::PUT, endpoint)
+    }
+
+    /// Responds to `PATCH`.
+    pub fn patch(self, endpoint: impl Endpoint<S>) -> Self {
+        self.on(Method::PATCH, endpoint)
+    }
+
+    /// Responds to `DELETE`.
+    pub fn delete(self, endpoint: impl Endpoint<S>) -> Self {
+        self.on(Method::DELETE, endpoint)
+    }
+
+    /// Responds to any method, such as `OPTIONS` for CORS; but never to `CONNECT`, which is 400.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a constant, in almost every call"
+    )]
+    pub fn on(self, method: Method, endpoint: impl Endpoint<S>) -> Self {
+        let Dispatch {
+            request,
+            progress,
+            methods,
+            ..
+        } = &mut *self.0;
+        methods.add(&method);
+        progress.is_protected |= is_protected(&endpoint);
+        if progress.replied.is_none()
+            && let Some(request) = request.take_if(|request| {
+                let asked = request.method();
+                *asked == method || (*asked == Method::HEAD && method == Method::GET)
+            })
+        {
+            progress.replied = Some(endpoint.respond(request, progress));
+        }
+        self
+    }
+
+    /// A gate, which a proxy asks before it forwards a request: the whole path, as every method is the
+    /// same question. With a valid bearer token that grants `scopes`, separated by `+`: 200 with
+    /// `X-Auth-Request-User`; otherwise 401 or 403. No response has content, as nginx drops the connection
+    /// together with the content.
+    pub fn gate(self, scopes: Option<&str>) -> Self {
+        let Dispatch {
+            request, progress, ..
+        } = &mut *self.0;
+        progress.is_protected = true;
+        progress.is_gate = true;
+        if progress.replied.is_none()
+            && let Some(request) = request.take()
+        {
+            let response = authenticate(&request, progress)
+                .map_or_else(|refusal| refusal, |claims| gate::gate(&claims, scopes));
+            progress.replied = Some(Replied::Ready(response));
+        }
+        self
+    }
+}
+
+fn is_protected<S, E: Endpoint<S>>(_: &E) -> bool {
+    E::IS_PROTECTED
+}
+
+/// One request while it is dispatched.
+pub(super) struct Dispatch<S> {
+    /// Until an endpoint takes it.
+    request: Option<Request<S>>,
+    progress: Progress,
+    methods: Methods,
+    target: Target,
+}
+
+impl<S> Dispatch<S> {
+    pub(super) fn new(target: Result<Target, BadRequest>, request: Request<S>) -> Self {
+        let (target, replied) = match target {
+            Ok(target) => (target, None),
+            Err(fault) => (
+                Target::Resource,
+                Some(Replied::Ready(Response::bad_request(fault))),
+            ),
+        };
+        Self {
+            request: Some(request),
+            progress: Progress {
+                replied,
+                user: None,
+                is_protected: false,
+                is_gate: false,
+            },
+            methods: Methods::new(0),
+            target,
+        }
+    }
+
+    pub(super) fn route(&mut self) -> Route<'_, S> {
+        Route(self)
+    }
+
+    /// What no endpoint has responded to follows from what is registered.
+    pub(super) fn finish(mut self) -> (Replied, Progress) {
+        let replied = self.progress.replied.take().unwrap_or_else(|| {
+            let is_options = self
+                .request
+                .as_ref()
+                .is_some_and(|request| *request.method() == Method::OPTIONS);
+            Replied::Ready(match (self.methods.is_empty(), self.target) {
+                (true, Target::Server) => Response::options(&Methods::new(Methods::GET)),
+                (true, Target::Resource) => Response::not_found(),
+                (false, _) if is_options => Response::options(&self.methods),
+                (false, _) => Response::method_not_allowed(&self.methods),
+            })
+        });
+        (replied, self.progress)
+    }
+}
