@@ -13,8 +13,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -51,8 +51,11 @@ impl ContentState {
     const NOT_AWAITED: u8 = 0;
     /// It waits for the client to send more.
     const AWAITED: u8 = 1;
-    /// It has all, or does not want the rest: hyper skips what has arrived.
+    /// It has all of it; or there is nothing to wait for, as it never began: hyper skips what has
+    /// arrived, and closes if that was not all.
     const DONE: u8 = 2;
+    /// It does not want the rest, which may still come.
+    const ABANDONED: u8 = 3;
 
     fn is(&self, state: u8) -> bool {
         self.0.load(Ordering::Relaxed) == state
@@ -75,7 +78,11 @@ impl Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
-        self.mark(ContentState::DONE);
+        if let Some(state) = &self.state
+            && !state.is(ContentState::DONE)
+        {
+            self.mark(ContentState::ABANDONED);
+        }
     }
 }
 
@@ -149,8 +156,15 @@ impl<S: Application> Service<Request<Incoming>> for Counted<S> {
             peer: self.peer,
             state: state.clone(),
         });
+        let work = self.engine.service.call(request);
+        // hyper looks for the rest of it before there is a response, and says itself if it closes.
+        if let Some(state) = &state
+            && state.is(ContentState::ABANDONED)
+        {
+            state.0.store(ContentState::DONE, Ordering::Relaxed);
+        }
         InFlight {
-            work: Some(self.engine.service.call(request)),
+            work: Some(work),
             held: None,
             engine: Rc::clone(&self.engine),
             progress: Rc::clone(progress),
@@ -355,6 +369,8 @@ impl<S: Application> InFlight<S> {
         *response.status_mut() = refusal.status;
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // The application may want none of its responses stored, and has no say here.
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.extensions_mut().insert(Code(refusal.code));
         response
     }
