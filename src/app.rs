@@ -90,7 +90,9 @@ pub use site::site;
 
 use access::Note;
 use hyper::header::HeaderMap;
+use response::Methods;
 use route::{Dispatch, Progress, Replied};
+use target::Target;
 
 /// From a path to its routes.
 pub type Routes<S> = for<'p, 'r> fn(&'p str, Route<'r, S>) -> Route<'r, S>;
@@ -206,39 +208,74 @@ impl<S> Worker<S> {
         // The handler owns the request, and the path is for its route.
         let path = parts.uri.path_and_query().cloned();
         let path = path.as_ref().map_or("", |path| path.path());
-        let target = target::target(&parts);
-        let request = Request::new(parts, content, Rc::clone(&self.shared));
-        let mut dispatch = Dispatch::new(target, request);
+        let (target, replied) = match target::target(&parts) {
+            Ok(target) => (target, Replied::Nothing),
+            Err(fault) => (
+                Target::Resource,
+                Replied::Ready(Response::bad_request(fault)),
+            ),
+        };
+        let mut dispatch = Dispatch {
+            request: Some(Request::new(parts, content, Rc::clone(&self.shared))),
+            progress: Progress {
+                replied,
+                user: None,
+                is_protected: false,
+                is_gate: false,
+            },
+            methods: Methods::new(0),
+            target,
+        };
         let _registered = (self.routes)(path, dispatch.route());
-        let (replied, progress) = dispatch.finish();
-        match replied {
-            Replied::Ready(response) => {
-                Answering(State::Ready(Some(self.shared.finish(response, progress))))
-            }
+        dispatch.reply_to_the_rest();
+        let Progress {
+            replied,
+            user,
+            is_protected,
+            is_gate,
+        } = &mut dispatch.progress;
+        let finish = Finish {
+            user: user.take(),
+            is_protected: *is_protected,
+            is_gate: *is_gate,
+        };
+        match std::mem::replace(replied, Replied::Nothing) {
             Replied::Waiting(handler) => Answering(State::Waiting {
                 handler,
                 shared: Rc::clone(&self.shared),
-                progress: Some(progress),
+                finish,
             }),
+            Replied::Ready(mut response) => Answering(State::Ready(Some(
+                self.shared.finish(&mut response, finish),
+            ))),
+            Replied::Nothing => Answering(State::Ready(None)),
         }
     }
 }
 
+/// What becomes of a response besides what its handler says.
+struct Finish {
+    /// For the access log.
+    user: Option<String>,
+    is_protected: bool,
+    is_gate: bool,
+}
+
 impl<S> Shared<S> {
-    fn finish(&self, mut response: Response, progress: Progress) -> Result {
-        if progress.is_gate {
+    fn finish(&self, response: &mut Response, finish: Finish) -> Result {
+        if finish.is_gate {
             response.remove_content();
         }
-        let note = self.logs_access.then_some(Note {
-            code: response.code,
-            rule: response.rule,
-            user: progress.user,
-        });
-        let mut response = response.into_http(self.spare.take(), progress.is_protected)?;
-        if let Some(note) = note {
-            response.extensions_mut().insert(note);
+        let fields = self.spare.take();
+        let mut http = response.take_http(fields, finish.is_protected)?;
+        if self.logs_access {
+            http.extensions_mut().insert(Note {
+                code: response.code,
+                rule: response.rule,
+                user: finish.user,
+            });
         }
-        Ok(response)
+        Ok(http)
     }
 }
 
@@ -264,7 +301,7 @@ enum State<S> {
     Waiting {
         handler: Pin<Box<dyn Future<Output = Response>>>,
         shared: Rc<Shared<S>>,
-        progress: Option<Progress>,
+        finish: Finish,
     },
 }
 
@@ -283,12 +320,14 @@ impl<S> Future for Answering<S> {
             State::Waiting {
                 handler,
                 shared,
-                progress,
+                finish,
             } => {
-                let response = ready!(handler.as_mut().poll(cx));
-                progress
-                    .take()
-                    .map(|progress| shared.finish(response, progress))
+                let mut response = ready!(handler.as_mut().poll(cx));
+                let finish = Finish {
+                    user: finish.user.take(),
+                    ..*finish
+                };
+                Some(shared.finish(&mut response, finish))
             }
         };
         // A future is not polled after its end.

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 
+use resource_server::app::{Worker, site};
 use resource_server::jwt::{Key, Policy, Verifier};
 use resource_server::server::exchange::{Event, Exchange, MAX_HEAD_LEN, Transport};
 use resource_server::server::{Engine, Limits, runtime};
 use resource_server::shared::{Cached, Shared};
-use resource_server::site::Site;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answers::{self, Answer, Version};
@@ -210,13 +210,11 @@ impl Client {
         }
     }
 
-    fn begin(&self, pipe: Pipe, unread: Bytes) -> Exchange<Site, Pipe> {
+    fn begin(&self, pipe: Pipe, unread: Bytes) -> Exchange<Worker<()>, Pipe> {
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let site = Site {
-            verifier: Cached::new(Arc::clone(&SECRETS.verifier)),
-            logs_access: false,
-        };
-        let engine = Engine::new(site, Limits::default());
+        let verifier = Cached::new(Arc::clone(&SECRETS.verifier));
+        let worker = site().worker(verifier, false);
+        let engine = Engine::new(worker.expect("no state"), Limits::default());
         if self.draining {
             engine.drain();
         }

@@ -1,6 +1,7 @@
 //! What a handler responds, and the one place where it becomes HTTP.
 
 use std::fmt;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
@@ -36,13 +37,12 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub struct Response {
     status: StatusCode,
     content: Payload,
-    content_type: Option<HeaderValue>,
-    /// The first field stands here, so that the built-in responses allocate none.
-    field: Option<(HeaderName, HeaderValue)>,
-    more_fields: Vec<(HeaderName, HeaderValue)>,
     is_last: bool,
     has_invalid_field: bool,
-    stream_limit: Option<Duration>,
+    content_type: ContentType,
+    /// The first field stands here, so that the built-in responses allocate none.
+    field: Option<(HeaderName, HeaderValue)>,
+    more: Option<Box<More>>,
     pub(in crate::app) code: Option<&'static str>,
     pub(in crate::app) rule: Option<&'static str>,
 }
@@ -60,12 +60,11 @@ impl Response {
         Self {
             status,
             content: Payload::Whole(Bytes::new()),
-            content_type: None,
-            field: None,
-            more_fields: Vec::new(),
             is_last: false,
             has_invalid_field: false,
-            stream_limit: None,
+            content_type: ContentType::None,
+            field: None,
+            more: None,
             code: None,
             rule: None,
         }
@@ -73,17 +72,17 @@ impl Response {
 
     /// 200 with JSON text.
     pub fn json(content: impl Into<Bytes>) -> Self {
-        Self::whole(JSON, content.into())
+        Self::whole(ContentType::Json, content.into())
     }
 
     /// 200 with plain text in UTF-8.
     pub fn text(content: impl Into<Bytes>) -> Self {
-        Self::whole(TEXT, content.into())
+        Self::whole(ContentType::Text, content.into())
     }
 
     /// 200 with content of any type.
     pub fn content(content_type: impl TryInto<HeaderValue>, content: impl Into<Bytes>) -> Self {
-        Self::json(content).with_content_type(content_type)
+        Self::json(content).with(CONTENT_TYPE, content_type)
     }
 
     /// 200 with content that is still being made, such as server-sent events. It holds its
@@ -95,7 +94,7 @@ impl Response {
     {
         Self {
             content: Payload::Stream(Box::pin(BodyExt::map_err(content, Into::into))),
-            ..Self::json(Bytes::new()).with_content_type(content_type)
+            ..Self::json(Bytes::new()).with(CONTENT_TYPE, content_type)
         }
     }
 
@@ -126,21 +125,20 @@ impl Response {
             return self;
         };
         if name == CONTENT_TYPE {
-            self.content_type = Some(value);
+            self.content_type = ContentType::Other;
+            self.more().content_type = Some(value);
         } else if self.field.is_none() {
             self.field = Some((name, value));
         } else {
-            self.more_fields.push((name, value));
+            self.more().fields.push((name, value));
         }
         self
     }
 
     /// Limits how long a stream may take in all, in place of `API_ANSWER_TIMEOUT`.
-    pub fn with_limit(self, limit: Duration) -> Self {
-        Self {
-            stream_limit: Some(limit),
-            ..self
-        }
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.more().stream_limit = Some(limit);
+        self
     }
 
     /// Closes the connection after this response: the client and the server may disagree about where the
@@ -154,7 +152,7 @@ impl Response {
 
     /// Leaves out the content, and what describes it.
     pub(in crate::app) fn remove_content(&mut self) {
-        self.content = Payload::Whole(Bytes::new());
+        self.content = Payload::default();
     }
 
     /// The status.
@@ -163,18 +161,14 @@ impl Response {
         self.status
     }
 
-    fn with_content_type(mut self, content_type: impl TryInto<HeaderValue>) -> Self {
-        match content_type.try_into() {
-            Ok(content_type) => self.content_type = Some(content_type),
-            Err(_) => self.has_invalid_field = true,
-        }
-        self
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
-    fn whole(content_type: HeaderValue, content: Bytes) -> Self {
+    fn whole(content_type: ContentType, content: Bytes) -> Self {
         Self {
             content: Payload::Whole(content),
-            content_type: Some(content_type),
+            content_type,
             ..Self::empty(StatusCode::OK)
         }
     }
@@ -272,38 +266,48 @@ impl Response {
             status,
             code: Some(code),
             rule: Some(rule),
-            ..Self::whole(JSON, content)
+            ..Self::whole(ContentType::Json, content)
         }
     }
 
-    /// Makes it HTTP, with an empty table for its fields.
+    /// Makes it HTTP, with an empty table for its fields. Takes all but the code and the rule.
     ///
     /// # Errors
     ///
     /// If a field of it is not valid.
-    pub(in crate::app) fn into_http(
-        self,
+    pub(in crate::app) fn take_http(
+        &mut self,
         mut fields: HeaderMap,
         is_protected: bool,
     ) -> Result<hyper::Response<ResponseBody>, BoxError> {
         if self.has_invalid_field {
             return Err("a handler's response has a field that is not valid".into());
         }
-        if !self.content.is_empty()
-            && let Some(content_type) = self.content_type
-        {
+        let content_type = match self.content_type {
+            _ if self.content.is_empty() => None,
+            ContentType::None => None,
+            ContentType::Json => Some(JSON),
+            ContentType::Text => Some(TEXT),
+            ContentType::Other => self.more().content_type.take(),
+        };
+        if let Some(content_type) = content_type {
             fields.insert(CONTENT_TYPE, content_type);
         }
-        if let Some((name, value)) = self.field {
-            fields.append(name, value);
+        if let Some((name, value)) = self.field.take() {
+            fields.insert(name, value);
         }
-        for (name, value) in self.more_fields {
-            fields.append(name, value);
+        let mut stream_limit = None;
+        if let Some(more) = self.more.take() {
+            stream_limit = more.stream_limit;
+            for (name, value) in more.fields {
+                fields.append(name, value);
+            }
         }
         if is_protected {
             fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        let mut response = hyper::Response::new(match self.content {
+        let content = take(&mut self.content);
+        let mut response = hyper::Response::new(match content {
             Payload::Whole(content) => ResponseBody::Whole(Full::new(content)),
             Payload::Stream(content) => ResponseBody::Stream(content),
         });
@@ -312,11 +316,28 @@ impl Response {
         if self.is_last {
             response.extensions_mut().insert(LastResponse);
         }
-        if let Some(limit) = self.stream_limit {
+        if let Some(limit) = stream_limit {
             response.extensions_mut().insert(StreamLimit(limit));
         }
         Ok(response)
     }
+}
+
+/// What few responses have.
+#[derive(Default)]
+struct More {
+    content_type: Option<HeaderValue>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    stream_limit: Option<Duration>,
+}
+
+#[derive(Clone, Copy)]
+enum ContentType {
+    None,
+    Json,
+    Text,
+    /// In [`More`].
+    Other,
 }
 
 /// Prints nothing of the content.
@@ -333,6 +354,12 @@ impl fmt::Debug for Response {
 enum Payload {
     Whole(Bytes),
     Stream(Stream),
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::Whole(Bytes::new())
+    }
 }
 
 impl Payload {

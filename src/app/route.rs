@@ -1,5 +1,6 @@
 //! A path's methods and what each takes: a builder that dispatches while it is built.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::SystemTime;
 
@@ -7,17 +8,16 @@ use hyper::Method;
 
 use super::gate;
 use super::request::Request;
-use super::response::{BadRequest, IntoResponse, Methods, Response};
+use super::response::{IntoResponse, Methods, Response};
 use super::target::Target;
 use crate::auth;
 use crate::jwt::VerifiedClaims;
 
-/// The response of a handler, or the handler while it waits.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a response that is ready allocates nothing"
-)]
+/// The response of a handler, or the handler while it waits. Both stay where they are first written
+/// until they are HTTP: moving them costs more than making them.
 pub(super) enum Replied {
+    /// No endpoint has matched.
+    Nothing,
     Ready(Response),
     Waiting(Pin<Box<dyn Future<Output = Response>>>),
 }
@@ -40,13 +40,13 @@ mod sealed {
 
     pub trait Reply {
         #[expect(private_interfaces, reason = "sealed")]
-        fn reply(self) -> Replied;
+        fn reply(self, replied: &mut Replied);
     }
 
     impl Reply for Response {
         #[expect(private_interfaces, reason = "sealed")]
-        fn reply(self) -> Replied {
-            Replied::Ready(self)
+        fn reply(self, replied: &mut Replied) {
+            *replied = Replied::Ready(self);
         }
     }
 
@@ -55,8 +55,8 @@ mod sealed {
         F: Future<Output: IntoResponse> + 'static,
     {
         #[expect(private_interfaces, reason = "sealed")]
-        fn reply(self) -> Replied {
-            Replied::Waiting(Box::pin(async { self.await.into_response() }))
+        fn reply(self, replied: &mut Replied) {
+            *replied = Replied::Waiting(Box::pin(async { self.await.into_response() }));
         }
     }
 
@@ -65,7 +65,7 @@ mod sealed {
         const IS_PROTECTED: bool;
 
         #[expect(private_interfaces, reason = "sealed")]
-        fn respond(self, request: Request<S>, progress: &mut Progress) -> Replied;
+        fn respond(self, request: Request<S>, progress: &mut Progress);
     }
 }
 
@@ -237,8 +237,8 @@ where
     const IS_PROTECTED: bool = false;
 
     #[expect(private_interfaces, reason = "sealed")]
-    fn respond(self, request: Request<S>, _: &mut Progress) -> Replied {
-        (self.0)(request).reply()
+    fn respond(self, request: Request<S>, progress: &mut Progress) {
+        (self.0)(request).reply(&mut progress.replied);
     }
 }
 
@@ -250,44 +250,44 @@ where
     const IS_PROTECTED: bool = true;
 
     #[expect(private_interfaces, reason = "sealed")]
-    fn respond(self, request: Request<S>, progress: &mut Progress) -> Replied {
-        let claims = match authenticate(&request, progress) {
-            Ok(claims) => claims,
-            Err(refusal) => return Replied::Ready(refusal),
+    fn respond(self, request: Request<S>, progress: &mut Progress) {
+        let Some(claims) = authenticate(&request, progress) else {
+            return;
         };
-        if let Some(scopes) = self.scopes
-            && let Err(refusal) = gate::check(&claims, scopes)
+        match self
+            .scopes
+            .and_then(|scopes| gate::refusal(&claims, scopes))
         {
-            return Replied::Ready(refusal);
+            None => (self.handler)(claims, request).reply(&mut progress.replied),
+            Some(refusal) => progress.replied = Replied::Ready(refusal),
         }
-        (self.handler)(claims, request).reply()
     }
 }
 
-/// The one way from a request to its claims.
-#[expect(
-    clippy::result_large_err,
-    reason = "a response that is ready allocates nothing"
-)]
-fn authenticate<S>(
-    request: &Request<S>,
-    progress: &mut Progress,
-) -> Result<VerifiedClaims, Response> {
+/// The one way from a request to its claims. Without them its challenge is the reply.
+fn authenticate<S>(request: &Request<S>, progress: &mut Progress) -> Option<VerifiedClaims> {
     let shared = request.shared();
     let claims = shared
         .verifier
         .with(|verifier| auth::authenticate(request.headers(), verifier, SystemTime::now().into()));
-    let claims = claims.map_err(Response::challenge)?;
-    if shared.logs_access {
-        progress.user = claims.user().ok().map(std::borrow::Cow::into_owned);
+    match claims {
+        Ok(claims) => {
+            if shared.logs_access {
+                progress.user = claims.user().ok().map(Cow::into_owned);
+            }
+            Some(claims)
+        }
+        Err(challenge) => {
+            progress.replied = Replied::Ready(Response::challenge(challenge));
+            None
+        }
     }
-    Ok(claims)
 }
 
 /// How far the dispatch of one request is.
 pub(super) struct Progress {
     /// The first that matched.
-    pub(super) replied: Option<Replied>,
+    pub(super) replied: Replied,
     /// For the access log.
     pub(super) user: Option<String>,
     /// Whether no response may be stored.
@@ -350,13 +350,13 @@ impl<S> Route<'_, S> {
         } = &mut *self.0;
         methods.add(&method);
         progress.is_protected |= is_protected(&endpoint);
-        if progress.replied.is_none()
+        if matches!(progress.replied, Replied::Nothing)
             && let Some(request) = request.take_if(|request| {
                 let asked = request.method();
                 *asked == method || (*asked == Method::HEAD && method == Method::GET)
             })
         {
-            progress.replied = Some(endpoint.respond(request, progress));
+            endpoint.respond(request, progress);
         }
         self
     }
@@ -371,12 +371,11 @@ impl<S> Route<'_, S> {
         } = &mut *self.0;
         progress.is_protected = true;
         progress.is_gate = true;
-        if progress.replied.is_none()
+        if matches!(progress.replied, Replied::Nothing)
             && let Some(request) = request.take()
+            && let Some(claims) = authenticate(&request, progress)
         {
-            let response = authenticate(&request, progress)
-                .map_or_else(|refusal| refusal, |claims| gate::gate(&claims, scopes));
-            progress.replied = Some(Replied::Ready(response));
+            progress.replied = Replied::Ready(gate::gate(&claims, scopes));
         }
         self
     }
@@ -389,52 +388,31 @@ fn is_protected<S, E: Endpoint<S>>(_: &E) -> bool {
 /// One request while it is dispatched.
 pub(super) struct Dispatch<S> {
     /// Until an endpoint takes it.
-    request: Option<Request<S>>,
-    progress: Progress,
-    methods: Methods,
-    target: Target,
+    pub(super) request: Option<Request<S>>,
+    pub(super) progress: Progress,
+    pub(super) methods: Methods,
+    pub(super) target: Target,
 }
 
 impl<S> Dispatch<S> {
-    pub(super) fn new(target: Result<Target, BadRequest>, request: Request<S>) -> Self {
-        let (target, replied) = match target {
-            Ok(target) => (target, None),
-            Err(fault) => (
-                Target::Resource,
-                Some(Replied::Ready(Response::bad_request(fault))),
-            ),
-        };
-        Self {
-            request: Some(request),
-            progress: Progress {
-                replied,
-                user: None,
-                is_protected: false,
-                is_gate: false,
-            },
-            methods: Methods::new(0),
-            target,
-        }
-    }
-
     pub(super) fn route(&mut self) -> Route<'_, S> {
         Route(self)
     }
 
     /// What no endpoint has responded to follows from what is registered.
-    pub(super) fn finish(mut self) -> (Replied, Progress) {
-        let replied = self.progress.replied.take().unwrap_or_else(|| {
-            let is_options = self
-                .request
-                .as_ref()
-                .is_some_and(|request| *request.method() == Method::OPTIONS);
-            Replied::Ready(match (self.methods.is_empty(), self.target) {
-                (true, Target::Server) => Response::options(&Methods::new(Methods::GET)),
-                (true, Target::Resource) => Response::not_found(),
-                (false, _) if is_options => Response::options(&self.methods),
-                (false, _) => Response::method_not_allowed(&self.methods),
-            })
+    pub(super) fn reply_to_the_rest(&mut self) {
+        let Some(request) = self.request.take() else {
+            return;
+        };
+        if !matches!(self.progress.replied, Replied::Nothing) {
+            return;
+        }
+        let is_options = *request.method() == Method::OPTIONS;
+        self.progress.replied = Replied::Ready(match (self.methods.is_empty(), &self.target) {
+            (true, Target::Server) => Response::options(&Methods::new(Methods::GET)),
+            (true, Target::Resource) => Response::not_found(),
+            (false, _) if is_options => Response::options(&self.methods),
+            (false, _) => Response::method_not_allowed(&self.methods),
         });
-        (replied, self.progress)
     }
 }

@@ -446,56 +446,6 @@ fn demand_is_checked_before_the_user() {
     assert_eq!(demand(&server, "/auth/a", r#"{"scope":"a"}"#), (403, None));
 }
 
-/// What the gate itself allocates, for a yes and for each no. Whoever can make it allocate more has
-/// the secret.
-#[test]
-fn gate_allocates_the_user_or_the_challenge_that_names_scopes_alone() {
-    use allocation_counter::measure;
-    use resource_server::dispatch::dispatch;
-    use resource_server::jwt::{Key, Policy, Verifier};
-
-    let key = Key::new(crate::harness::SECRET.as_bytes()).expect("a secret");
-    let verifier = Verifier::new(key, Policy::default());
-    let request = |method: &str, path: &str, token: &str| {
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "test")
-            .header("authorization", format!("Bearer {token}"));
-        request.body(()).expect("a request").into_parts().0
-    };
-    let good = token(r#"{"sub":"alice","scope":"read write"}"#);
-    let bad = format!("{}AAAA", &good[..good.len() - 4]);
-    let nobody = token(r#"{"scope":"read"}"#);
-    // Refusals are composed at the first of them.
-    drop(dispatch(&request("GET", "/auth", &bad), &verifier));
-    for (method, path, token, status, allocations) in [
-        ("GET", "/resource", &good, 200, 0),
-        ("POST", "/resource", &good, 405, 0),
-        ("OPTIONS", "/resource", &good, 204, 0),
-        ("GET", "/nowhere", &good, 404, 0),
-        ("CONNECT", "/auth", &good, 400, 0),
-        ("GET", "/auth", &bad, 401, 0),
-        ("GET", "/resource/secret", &bad, 401, 0),
-        ("POST", "/auth/read", &bad, 401, 0),
-        // One is the payload, decoded.
-        ("GET", "/resource/secret", &good, 200, 1),
-        ("POST", "/auth", &good, 200, 2),
-        ("GET", "/auth/read+write", &good, 200, 2),
-        ("GET", "/auth", &nobody, 403, 1),
-        ("GET", "/auth/admin", &good, 403, 2),
-        ("GET", "/auth/read+admin", &good, 403, 2),
-        ("GET", "/auth/", &good, 403, 1),
-    ] {
-        let request = request(method, path, token);
-        let mut actual = None;
-        let info = measure(|| actual = Some(dispatch(&request, &verifier)));
-        let (answer, _) = actual.expect("an answer");
-        assert_eq!(answer.status, status, "{method} {path}");
-        assert_eq!(info.count_total, allocations, "{method} {path}");
-    }
-}
-
 #[test]
 fn longer_path_is_not_the_gate() {
     let server = Server::start();

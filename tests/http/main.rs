@@ -23,6 +23,7 @@ mod layering;
 mod limits;
 mod memory;
 mod outputs;
+mod own;
 mod reload;
 mod routes;
 mod slow;
