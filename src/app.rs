@@ -52,7 +52,7 @@
 //! | `target` | request target and `Host` |
 //! | `access` | one line of JSON per request |
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -61,7 +61,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
 use hyper::service::Service;
 
 pub use hyper::body::Bytes;
@@ -157,7 +157,7 @@ impl<S: 'static> App<S> {
                 state: (self.state)()?,
                 verifier,
                 logs_access,
-                spare: Cell::default(),
+                spare: RefCell::default(),
             }),
         })
     }
@@ -188,7 +188,7 @@ struct Shared<S> {
     /// Whether responses carry what the access log says of them.
     logs_access: bool,
     /// The field table of a request that is over, empty.
-    spare: Cell<HeaderMap>,
+    spare: RefCell<HeaderMap>,
 }
 
 /// An application as one worker has it: a service of the engine.
@@ -204,11 +204,11 @@ impl<S> fmt::Debug for Worker<S> {
 }
 
 impl<S> Worker<S> {
-    fn dispatch(&self, parts: Parts, content: Option<Content>) -> Answering<S> {
+    fn dispatch(&self, request: hyper::Request<Content>) -> Answering<S> {
         // The handler owns the request, and the path is for its route.
-        let path = parts.uri.path_and_query().cloned();
-        let path = path.as_ref().map_or("", |path| path.path());
-        let (target, replied) = match target::target(&parts) {
+        let path = request.uri().path_and_query().cloned();
+        let path = path.as_ref().map_or("", PathAndQuery::path);
+        let (target, replied) = match target::target(&request) {
             Ok(target) => (target, Replied::Nothing),
             Err(fault) => (
                 Target::Resource,
@@ -216,7 +216,7 @@ impl<S> Worker<S> {
             ),
         };
         let mut dispatch = Dispatch {
-            request: Some(Request::new(parts, content, Rc::clone(&self.shared))),
+            request: Some(Request::new(request, Rc::clone(&self.shared))),
             progress: Progress {
                 replied,
                 user: None,
@@ -239,17 +239,17 @@ impl<S> Worker<S> {
             is_protected: *is_protected,
             is_gate: *is_gate,
         };
-        match std::mem::replace(replied, Replied::Nothing) {
-            Replied::Waiting(handler) => Answering(State::Waiting {
+        if let Replied::Ready(response) = replied {
+            return Answering(State::Ready(Some(self.shared.finish(response, finish))));
+        }
+        Answering(match std::mem::replace(replied, Replied::Nothing) {
+            Replied::Waiting(handler) => State::Waiting {
                 handler,
                 shared: Rc::clone(&self.shared),
                 finish,
-            }),
-            Replied::Ready(mut response) => Answering(State::Ready(Some(
-                self.shared.finish(&mut response, finish),
-            ))),
-            Replied::Nothing => Answering(State::Ready(None)),
-        }
+            },
+            _ => State::Ready(None),
+        })
     }
 }
 
@@ -266,8 +266,9 @@ impl<S> Shared<S> {
         if finish.is_gate {
             response.remove_content();
         }
-        let fields = self.spare.take();
-        let mut http = response.take_http(fields, finish.is_protected)?;
+        let mut http = response.take_http()?;
+        std::mem::swap(http.headers_mut(), &mut self.spare.borrow_mut());
+        response.take_fields(http.headers_mut(), finish.is_protected);
         if self.logs_access {
             http.extensions_mut().insert(Note {
                 code: response.code,
@@ -285,8 +286,7 @@ impl<S: 'static> Service<hyper::Request<Content>> for Worker<S> {
     type Future = Answering<S>;
 
     fn call(&self, request: hyper::Request<Content>) -> Answering<S> {
-        let (parts, content) = request.into_parts();
-        self.dispatch(parts, Some(content))
+        self.dispatch(request)
     }
 }
 

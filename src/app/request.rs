@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::mem::take;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::mem::swap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use hyper::body::{Body, Bytes};
 use hyper::header::HeaderMap;
-use hyper::http::request::Parts;
 use hyper::{Method, Uri, Version};
 
 use super::Shared;
@@ -22,62 +21,55 @@ const MAX_KEPT_FIELDS: usize = 32;
 
 /// One request, as a handler has it.
 pub struct Request<S> {
-    parts: Parts,
-    /// `None` only in tests.
-    content: Option<Content>,
+    http: hyper::Request<Content>,
     shared: Rc<Shared<S>>,
 }
 
 impl<S> Request<S> {
-    pub(super) fn new(parts: Parts, content: Option<Content>, shared: Rc<Shared<S>>) -> Self {
-        Self {
-            parts,
-            content,
-            shared,
-        }
+    pub(super) fn new(http: hyper::Request<Content>, shared: Rc<Shared<S>>) -> Self {
+        Self { http, shared }
     }
 
     /// The method. A handler of `GET` gets `HEAD` too, and the content of its response is left out.
     #[must_use]
     pub fn method(&self) -> &Method {
-        &self.parts.method
+        self.http.method()
     }
 
     /// The request target.
     #[must_use]
     pub fn uri(&self) -> &Uri {
-        &self.parts.uri
+        self.http.uri()
     }
 
     /// The path of the target, as sent: nothing is decoded.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.parts.uri.path()
+        self.http.uri().path()
     }
 
     /// The query of the target, as sent, without its question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.parts.uri.query()
+        self.http.uri().query()
     }
 
     /// The fields.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.parts.headers
+        self.http.headers()
     }
 
     /// The version of HTTP.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.parts.version
+        self.http.version()
     }
 
     /// The address that the request came from: the client's, or that of a proxy.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        self.content.as_ref().map_or(nowhere, Content::peer)
+        self.http.body().peer()
     }
 
     /// The application's state, as this worker has it.
@@ -100,9 +92,7 @@ impl<S> Request<S> {
     /// The response to give: 413 `content_too_large` if it is longer than `limit` bytes, at once where
     /// `Content-Length` says so; 400 `bad_request` if its transfer coding is malformed.
     pub async fn content(&mut self, limit: usize) -> Result<Bytes, Response> {
-        let Some(content) = &mut self.content else {
-            return Ok(Bytes::new());
-        };
+        let content = self.http.body_mut();
         let is_too_long = |len: u64| u64::try_from(limit).is_ok_and(|limit| len > limit);
         if is_too_long(content.size_hint().lower()) {
             return Err(Response::content_too_large());
@@ -122,8 +112,8 @@ impl<S> Request<S> {
     }
 
     /// The content as a stream, for a handler that does not want it whole.
-    pub fn stream(&mut self) -> Option<&mut Content> {
-        self.content.as_mut()
+    pub fn stream(&mut self) -> &mut Content {
+        self.http.body_mut()
     }
 }
 
@@ -131,10 +121,12 @@ impl<S> Request<S> {
 /// connection allocates none.
 impl<S> Drop for Request<S> {
     fn drop(&mut self) {
-        let mut fields = take(&mut self.parts.headers);
-        if fields.capacity() <= MAX_KEPT_FIELDS {
+        let fields = self.http.headers_mut();
+        if fields.capacity() <= MAX_KEPT_FIELDS
+            && let Ok(mut spare) = self.shared.spare.try_borrow_mut()
+        {
             fields.clear();
-            self.shared.spare.set(fields);
+            swap(fields, &mut spare);
         }
     }
 }

@@ -270,21 +270,35 @@ impl Response {
         }
     }
 
-    /// Makes it HTTP, with an empty table for its fields. Takes all but the code and the rule.
+    /// Makes it HTTP, but for its fields. Takes the content.
     ///
     /// # Errors
     ///
     /// If a field of it is not valid.
-    pub(in crate::app) fn take_http(
-        &mut self,
-        mut fields: HeaderMap,
-        is_protected: bool,
-    ) -> Result<hyper::Response<ResponseBody>, BoxError> {
+    pub(in crate::app) fn take_http(&mut self) -> Result<hyper::Response<ResponseBody>, BoxError> {
         if self.has_invalid_field {
             return Err("a handler's response has a field that is not valid".into());
         }
+        if self.content.is_empty() {
+            self.content_type = ContentType::None;
+        }
+        let mut response = hyper::Response::new(match take(&mut self.content) {
+            Payload::Whole(content) => ResponseBody::Whole(Full::new(content)),
+            Payload::Stream(content) => ResponseBody::Stream(content),
+        });
+        *response.status_mut() = self.status;
+        if self.is_last {
+            response.extensions_mut().insert(LastResponse);
+        }
+        if let Some(limit) = self.more.as_ref().and_then(|more| more.stream_limit) {
+            response.extensions_mut().insert(StreamLimit(limit));
+        }
+        Ok(response)
+    }
+
+    /// Moves its fields into an empty table.
+    pub(in crate::app) fn take_fields(&mut self, fields: &mut HeaderMap, is_protected: bool) {
         let content_type = match self.content_type {
-            _ if self.content.is_empty() => None,
             ContentType::None => None,
             ContentType::Json => Some(JSON),
             ContentType::Text => Some(TEXT),
@@ -296,9 +310,7 @@ impl Response {
         if let Some((name, value)) = self.field.take() {
             fields.insert(name, value);
         }
-        let mut stream_limit = None;
         if let Some(more) = self.more.take() {
-            stream_limit = more.stream_limit;
             for (name, value) in more.fields {
                 fields.append(name, value);
             }
@@ -306,20 +318,6 @@ impl Response {
         if is_protected {
             fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        let content = take(&mut self.content);
-        let mut response = hyper::Response::new(match content {
-            Payload::Whole(content) => ResponseBody::Whole(Full::new(content)),
-            Payload::Stream(content) => ResponseBody::Stream(content),
-        });
-        *response.status_mut() = self.status;
-        *response.headers_mut() = fields;
-        if self.is_last {
-            response.extensions_mut().insert(LastResponse);
-        }
-        if let Some(limit) = stream_limit {
-            response.extensions_mut().insert(StreamLimit(limit));
-        }
-        Ok(response)
     }
 }
 
@@ -494,7 +492,7 @@ impl IntoResponse for Result<Response, Response> {
 /// The methods that a path supports, and the texts that name them.
 pub(in crate::app) struct Methods {
     /// Which of [`NAMES`](Self::NAMES).
-    known: u8,
+    pub(in crate::app) known: u8,
     /// Any other.
     others: Vec<String>,
 }
@@ -507,6 +505,10 @@ struct Texts {
 
 impl Methods {
     pub(in crate::app) const GET: u8 = 1;
+    pub(in crate::app) const POST: u8 = 1 << 1;
+    pub(in crate::app) const PUT: u8 = 1 << 2;
+    pub(in crate::app) const PATCH: u8 = 1 << 3;
+    pub(in crate::app) const DELETE: u8 = 1 << 4;
     const NAMES: [&str; 5] = ["GET, HEAD", "POST", "PUT", "PATCH", "DELETE"];
     const SETS: usize = 1 << Self::NAMES.len();
 
@@ -521,16 +523,20 @@ impl Methods {
         self.known == 0 && self.others.is_empty()
     }
 
-    pub(in crate::app) fn add(&mut self, method: &Method) {
+    /// The bit of a method; one without a bit is added to the others.
+    pub(in crate::app) fn add(&mut self, method: &Method) -> u8 {
         match *method {
-            Method::GET => self.known |= Self::GET,
-            Method::POST => self.known |= 1 << 1,
-            Method::PUT => self.known |= 1 << 2,
-            Method::PATCH => self.known |= 1 << 3,
-            Method::DELETE => self.known |= 1 << 4,
+            Method::GET => Self::GET,
+            Method::POST => Self::POST,
+            Method::PUT => Self::PUT,
+            Method::PATCH => Self::PATCH,
+            Method::DELETE => Self::DELETE,
             // Every path supports it.
-            Method::OPTIONS => {}
-            _ => self.others.push(method.to_string()),
+            Method::OPTIONS => 0,
+            _ => {
+                self.others.push(method.to_string());
+                0
+            }
         }
     }
 
@@ -561,9 +567,10 @@ impl Methods {
             .enumerate()
             .filter(|(bit, _)| self.known & (1 << bit) != 0)
             .map(|(_, name)| name);
-        let names: Vec<&str> = known
-            .chain(self.others.iter().map(String::as_str))
-            .collect();
+        let has_get = self.known & Self::GET != 0;
+        let others = self.others.iter().map(String::as_str);
+        let others = others.filter(|name| !(has_get && *name == "HEAD"));
+        let names: Vec<&str> = known.chain(others).collect();
         let names = names.join(", ");
         Texts {
             allow: HeaderValue::try_from(format!("{names}, OPTIONS"))

@@ -313,27 +313,27 @@ impl<S> std::fmt::Debug for Route<'_, S> {
 impl<S> Route<'_, S> {
     /// Responds to `GET`, and to `HEAD` without content.
     pub fn get(self, endpoint: impl Endpoint<S>) -> Self {
-        self.on(Method::GET, endpoint)
+        self.register(&Method::GET, Methods::GET, endpoint)
     }
 
     /// Responds to `POST`.
     pub fn post(self, endpoint: impl Endpoint<S>) -> Self {
-        self.on(Method::POST, endpoint)
+        self.register(&Method::POST, Methods::POST, endpoint)
     }
 
     /// Responds to `PUT`.
     pub fn put(self, endpoint: impl Endpoint<S>) -> Self {
-        self.on(Method::PUT, endpoint)
+        self.register(&Method::PUT, Methods::PUT, endpoint)
     }
 
     /// Responds to `PATCH`.
     pub fn patch(self, endpoint: impl Endpoint<S>) -> Self {
-        self.on(Method::PATCH, endpoint)
+        self.register(&Method::PATCH, Methods::PATCH, endpoint)
     }
 
     /// Responds to `DELETE`.
     pub fn delete(self, endpoint: impl Endpoint<S>) -> Self {
-        self.on(Method::DELETE, endpoint)
+        self.register(&Method::DELETE, Methods::DELETE, endpoint)
     }
 
     /// Responds to any method, such as `OPTIONS` for CORS; but never to `CONNECT`, which is 400.
@@ -342,19 +342,23 @@ impl<S> Route<'_, S> {
         reason = "a constant, in almost every call"
     )]
     pub fn on(self, method: Method, endpoint: impl Endpoint<S>) -> Self {
+        let bit = self.0.methods.add(&method);
+        self.register(&method, bit, endpoint)
+    }
+
+    fn register(self, method: &Method, bit: u8, endpoint: impl Endpoint<S>) -> Self {
         let Dispatch {
             request,
             progress,
             methods,
             ..
         } = &mut *self.0;
-        methods.add(&method);
+        methods.known |= bit;
         progress.is_protected |= is_protected(&endpoint);
         if matches!(progress.replied, Replied::Nothing)
-            && let Some(request) = request.take_if(|request| {
-                let asked = request.method();
-                *asked == method || (*asked == Method::HEAD && method == Method::GET)
-            })
+            && let Some(asked) = request
+            && (asked.method() == method || (bit == Methods::GET && asked.method() == Method::HEAD))
+            && let Some(request) = request.take()
         {
             endpoint.respond(request, progress);
         }

@@ -148,6 +148,7 @@ fn tokens_are_taken_apart_in_jwt_alone() {
         "hmac",
         "Hmac",
         "sha2",
+        "serde_core",
         "subtle",
         "ct_eq",
         "signing_input",
@@ -169,7 +170,7 @@ fn tokens_are_found_and_verified_in_auth_alone() {
     assert_eq!(count(".authenticate("), [].into());
     assert_eq!(
         count("auth::authenticate("),
-        [("src/dispatch.rs".into(), 1)].into()
+        [("src/app/route.rs".into(), 1)].into()
     );
 }
 
@@ -183,16 +184,20 @@ fn jwt_items_are_named_outside_by_those_who_need_them() {
         ("Policy", vec!["src/config.rs"]),
         (
             "VerifiedClaims",
-            vec!["src/auth.rs", "src/dispatch.rs", "src/handlers.rs"],
+            vec![
+                "src/app/gate.rs",
+                "src/app/handlers.rs",
+                "src/app/route.rs",
+                "src/auth.rs",
+            ],
         ),
         (
             "Verifier",
             vec![
+                "src/app.rs",
                 "src/auth.rs",
                 "src/config.rs",
-                "src/dispatch.rs",
-                "src/reload.rs",
-                "src/site.rs",
+                "src/program/reload.rs",
             ],
         ),
     ] {
@@ -209,7 +214,7 @@ fn jwt_items_are_named_outside_by_those_who_need_them() {
         assert_eq!(users, allowed, "{item}");
     }
     // The claims set itself is for handlers that need more than the user and the scopes.
-    for file in ["src/site.rs", "src/handlers.rs"] {
+    for file in ["src/app/gate.rs", "src/app/route.rs"] {
         let code = &code()[file];
         assert!(code.contains(".user()"), "{file}");
         for word in ["claim(", "json()", "subject()"] {
