@@ -11,6 +11,7 @@
 )]
 
 mod access_log;
+mod allocations;
 mod auth;
 mod bearer;
 mod capacity;

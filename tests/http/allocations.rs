@@ -1,0 +1,143 @@
+//! What a request costs on a kept connection, in allocations: clients decide how many there are.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use allocation_counter::measure;
+use hyper::body::Bytes;
+use resource_server::app::site;
+use resource_server::jwt::{Key, Policy, Verifier};
+use resource_server::server::exchange::{Event, Exchange, Transport};
+use resource_server::server::{Engine, Limits, runtime};
+use resource_server::shared::{Cached, Shared};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::harness::{SECRET, token};
+
+/// Both ends of a connection in memory.
+#[derive(Default)]
+struct Pipe {
+    sent: Vec<u8>,
+    received: Vec<u8>,
+}
+
+#[derive(Clone, Default)]
+struct End(Rc<RefCell<Pipe>>);
+
+impl Transport for End {
+    fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut pipe = self.0.borrow_mut();
+        if pipe.sent.is_empty() {
+            return Poll::Pending;
+        }
+        buffer.put_slice(&pipe.sent);
+        pipe.sent.clear();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().received.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Relative to the cheapest request: what hyper allocates is not this crate's.
+#[test]
+fn built_in_routes_allocate_the_payload_the_user_and_the_named_scopes_alone() {
+    let key = Key::new(SECRET.as_bytes()).expect("a secret");
+    let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
+    let good = token(r#"{"sub":"alice","scope":"read write"}"#);
+    let bad = format!("{}AAAA", &good[..good.len() - 4]);
+    let nobody = token(r#"{"scope":"read"}"#);
+    runtime().expect("a runtime").block_on(async {
+        let worker = site()
+            .worker(Cached::new(verifier), false)
+            .expect("no state");
+        let engine = Rc::new(Engine::new(worker, Limits::default()));
+        let end = End::default();
+        end.0.borrow_mut().sent.reserve(4096);
+        end.0.borrow_mut().received.reserve(4096);
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut exchange = Exchange::new(end.clone(), peer, engine, Bytes::new(), None);
+        let mut request = |method: &str, path: &str, token: &str| {
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n"
+            );
+            let mut counts = Vec::new();
+            let mut status = String::new();
+            // The first ones of a kind compose a refusal; the fewest are what the request itself takes.
+            for _ in 0..4 {
+                end.0.borrow_mut().received.clear();
+                end.0.borrow_mut().sent.extend_from_slice(head.as_bytes());
+                let mut event = Poll::Pending;
+                let info = measure(|| {
+                    let mut cx = Context::from_waker(Waker::noop());
+                    for _ in 0..10 {
+                        event = exchange.poll(&mut cx);
+                        if event.is_ready() {
+                            break;
+                        }
+                    }
+                });
+                assert_eq!(event, Poll::Ready(Event::Idle), "{method} {path}");
+                counts.push(info.count_total);
+                let pipe = end.0.borrow();
+                status = String::from_utf8_lossy(&pipe.received[9..12]).into_owned();
+            }
+            (status, counts.into_iter().min().expect("four"))
+        };
+        let (_, least) = request("GET", "/resource", &good);
+        for (method, path, token, status, more) in [
+            ("GET", "/resource", &good, "200", 0),
+            ("GET", "/healthz", &good, "200", 0),
+            ("HEAD", "/resource", &good, "200", 0),
+            ("POST", "/resource", &good, "405", 0),
+            ("OPTIONS", "/resource", &good, "204", 0),
+            ("GET", "/nowhere", &good, "404", 0),
+            ("GET", "/auth", &bad, "401", 0),
+            ("GET", "/resource/secret", &bad, "401", 0),
+            ("POST", "/auth/read", &bad, "401", 0),
+            // One is the payload, decoded.
+            ("GET", "/resource/secret", &good, "200", 1),
+            ("POST", "/auth", &good, "200", 2),
+            ("GET", "/auth/read+write", &good, "200", 2),
+            ("GET", "/auth", &nobody, "403", 1),
+            ("GET", "/auth/admin", &good, "403", 2),
+            ("GET", "/auth/read+admin", &good, "403", 2),
+            ("GET", "/auth/", &good, "403", 1),
+        ] {
+            let (actual, count) = request(method, path, token);
+            assert_eq!(actual, status, "{method} {path}");
+            assert_eq!(count, least + more, "{method} {path}");
+        }
+    });
+}
