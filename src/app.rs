@@ -52,7 +52,7 @@
 //! | `target` | request target and `Host` |
 //! | `access` | one line of JSON per request |
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -157,7 +157,7 @@ impl<S: 'static> App<S> {
                 state: (self.state)()?,
                 verifier,
                 logs_access,
-                spare: RefCell::default(),
+                spare: Cell::default(),
             }),
         })
     }
@@ -188,7 +188,7 @@ struct Shared<S> {
     /// Whether responses carry what the access log says of them.
     logs_access: bool,
     /// The field table of a request that is over, empty.
-    spare: RefCell<HeaderMap>,
+    spare: Cell<Option<HeaderMap>>,
 }
 
 /// An application as one worker has it: a service of the engine.
@@ -208,24 +208,23 @@ impl<S> Worker<S> {
         // The handler owns the request, and the path is for its route.
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("", PathAndQuery::path);
-        let (target, replied) = match target::target(&request) {
-            Ok(target) => (target, Replied::Nothing),
-            Err(fault) => (
-                Target::Resource,
-                Replied::Ready(Response::bad_request(fault)),
-            ),
-        };
+        // Filled where it stands, as moving it costs more than filling it.
         let mut dispatch = Dispatch {
-            request: Some(Request::new(request, Rc::clone(&self.shared))),
+            request: None,
             progress: Progress {
-                replied,
+                replied: Replied::Nothing,
                 user: None,
                 is_protected: false,
                 is_gate: false,
             },
             methods: Methods::new(0),
-            target,
+            target: Target::Resource,
         };
+        match target::target(&request) {
+            Ok(target) => dispatch.target = target,
+            Err(fault) => dispatch.progress.replied = Replied::Ready(Response::bad_request(fault)),
+        }
+        dispatch.request = Some(Request::new(request, Rc::clone(&self.shared)));
         let _registered = (self.routes)(path, dispatch.route());
         dispatch.reply_to_the_rest();
         let Progress {
@@ -267,7 +266,9 @@ impl<S> Shared<S> {
             response.remove_content();
         }
         let mut http = response.take_http()?;
-        std::mem::swap(http.headers_mut(), &mut self.spare.borrow_mut());
+        if let Some(fields) = self.spare.take() {
+            *http.headers_mut() = fields;
+        }
         response.take_fields(http.headers_mut(), finish.is_protected);
         if self.logs_access {
             http.extensions_mut().insert(Note {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::mem::swap;
+use std::mem::take;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -121,12 +121,10 @@ impl<S> Request<S> {
 /// connection allocates none.
 impl<S> Drop for Request<S> {
     fn drop(&mut self) {
-        let fields = self.http.headers_mut();
-        if fields.capacity() <= MAX_KEPT_FIELDS
-            && let Ok(mut spare) = self.shared.spare.try_borrow_mut()
-        {
+        let mut fields = take(self.http.headers_mut());
+        if fields.capacity() <= MAX_KEPT_FIELDS {
             fields.clear();
-            swap(fields, &mut spare);
+            self.shared.spare.set(Some(fields));
         }
     }
 }
