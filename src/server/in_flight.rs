@@ -17,7 +17,7 @@ use hyper::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::service::Service;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::closing::Closing;
@@ -308,6 +308,8 @@ impl<S: Application> InFlight<S> {
         if bears_none && has_content {
             return self.failed(&format!("a response with {status} cannot have content").into());
         }
+        // hyper panics at one that it does not know, and sends an old one as it is.
+        *response.version_mut() = Version::HTTP_11;
         let fields = response.headers_mut();
         if fields.keys().any(is_framing) {
             for name in FRAMING {
