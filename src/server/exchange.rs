@@ -301,7 +301,7 @@ struct Metered<IO> {
     io: IO,
     unread: Bytes,
     progress: Rc<Progress>,
-    /// Only while a handler waits.
+    /// Only while a handler or the content of its response has nothing to say.
     broken: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
@@ -358,7 +358,7 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.progress.is_unflushed.set(false);
-        if this.progress.is_handler_waiting.get() {
+        if this.progress.is_handler_waiting.get() || this.progress.is_sending.get() {
             let broken = this.broken.get_or_insert_with(|| this.io.broken());
             if broken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
