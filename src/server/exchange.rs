@@ -135,6 +135,10 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
             Wait::Response {
                 responses: self.progress.responses.get(),
             }
+        } else if self.progress.is_over() {
+            // hyper goes on as long as something holds the content of the request. What still comes
+            // of it must not go to a fresh run, as a head.
+            return Poll::Ready(Event::Ended);
         } else if self.progress.is_serving() || !self.progress.is_read_blocked.get() {
             // A handler, or hyper itself, which lets others have a turn: each wakes this task.
             self.deadline = None;
@@ -248,6 +252,8 @@ pub(super) struct Progress {
     pub(super) is_sending: Cell<bool>,
     /// Not all of what hyper was handed is written.
     pub(super) is_unflushed: Cell<bool>,
+    /// The last response that was handed to hyper is the last on the connection.
+    pub(super) is_last: Cell<bool>,
     /// The last request has content, which hyper may be reading.
     pub(super) has_content: Cell<bool>,
     /// A request was dispatched since hyper's buffer was last known to be empty.
@@ -268,6 +274,11 @@ impl Progress {
     /// Whether a request is in flight or a response has more to come.
     fn is_serving(&self) -> bool {
         self.is_in_flight.get() || self.is_sending.get()
+    }
+
+    /// Whether the last response on the connection is written.
+    fn is_over(&self) -> bool {
+        self.is_last.get() && !self.is_serving() && !self.is_unflushed.get()
     }
 
     /// How many bytes hyper may be handed now.

@@ -342,6 +342,7 @@ impl<S: Application> InFlight<S> {
             response.extensions(),
         );
         if reason.is_some() {
+            self.progress.is_last.set(true);
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
