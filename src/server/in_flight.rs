@@ -51,11 +51,10 @@ impl ContentState {
     const NOT_AWAITED: u8 = 0;
     /// It waits for the client to send more.
     const AWAITED: u8 = 1;
-    /// It has all of it; or there is nothing to wait for, as it never began: hyper skips what has
-    /// arrived, and closes if that was not all.
-    const DONE: u8 = 2;
-    /// It does not want the rest, which may still come.
-    const ABANDONED: u8 = 3;
+    /// It has all.
+    const COMPLETE: u8 = 2;
+    /// It does not want the rest. hyper skips it if it has arrived, and ends the connection if not.
+    const DROPPED: u8 = 3;
 
     fn is(&self, state: u8) -> bool {
         self.0.load(Ordering::Relaxed) == state
@@ -78,10 +77,9 @@ impl Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
-        if let Some(state) = &self.state
-            && !state.is(ContentState::DONE)
-        {
-            self.mark(ContentState::ABANDONED);
+        let is_complete = |state: &ContentState| state.is(ContentState::COMPLETE);
+        if !self.state.as_deref().is_some_and(is_complete) {
+            self.mark(ContentState::DROPPED);
         }
     }
 }
@@ -97,8 +95,8 @@ impl Body for Content {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
         self.mark(match &frame {
             Poll::Pending => ContentState::AWAITED,
-            Poll::Ready(None) => ContentState::DONE,
-            Poll::Ready(Some(_)) if self.incoming.is_end_stream() => ContentState::DONE,
+            Poll::Ready(None) => ContentState::COMPLETE,
+            Poll::Ready(Some(_)) if self.incoming.is_end_stream() => ContentState::COMPLETE,
             Poll::Ready(Some(_)) => ContentState::NOT_AWAITED,
         });
         frame
@@ -157,15 +155,12 @@ impl<S: Application> Service<Request<Incoming>> for Counted<S> {
             state: state.clone(),
         });
         let work = self.engine.service.call(request);
-        // hyper looks for the rest of it before there is a response, and says itself if it closes.
-        if let Some(state) = &state
-            && state.is(ContentState::ABANDONED)
-        {
-            state.0.store(ContentState::DONE, Ordering::Relaxed);
-        }
+        let is_dropped = |state: &ContentState| state.is(ContentState::DROPPED);
+        let skips_content = state.as_deref().is_some_and(is_dropped);
         InFlight {
             work: Some(work),
             held: None,
+            skips_content,
             engine: Rc::clone(&self.engine),
             progress: Rc::clone(progress),
             peer: self.peer,
@@ -197,8 +192,11 @@ enum Party {
 pub(super) struct InFlight<S: Application> {
     /// Dropped when it is late.
     work: Option<S::Future>,
-    /// The response, while the client does not take the one before.
+    /// The response, while the client does not take the one before or hyper has not looked for the
+    /// rest of the content.
     held: Option<Response<Outgoing<S::Body>>>,
+    /// The handler had dropped the content before hyper read the last time.
+    skips_content: bool,
     engine: Rc<Engine<S>>,
     progress: Rc<Progress>,
     peer: SocketAddr,
@@ -220,8 +218,23 @@ impl<S: Application> Future for InFlight<S> {
         let this = &mut *self;
         let response = match this.held.take() {
             Some(response) => response,
-            None => ready!(this.work(cx)),
+            None => match this.work(cx) {
+                Poll::Ready(response) => response,
+                Poll::Pending => {
+                    this.skips_content = this.has_content_in(ContentState::DROPPED);
+                    return Poll::Pending;
+                }
+            },
         };
+        let is_dropped = this.has_content_in(ContentState::DROPPED);
+        if is_dropped && !this.skips_content {
+            // Only hyper knows whether the rest has arrived, and it looks when it reads again. A
+            // response before that would not say that it is the last.
+            this.skips_content = true;
+            this.held = Some(response);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let progress = &this.progress;
         if progress.is_write_blocked.get() {
             // One response waits with hyper and one here, however many requests are pipelined.
@@ -239,6 +252,12 @@ impl<S: Application> Future for InFlight<S> {
 }
 
 impl<S: Application> InFlight<S> {
+    fn has_content_in(&self, state: u8) -> bool {
+        self.content
+            .as_ref()
+            .is_some_and(|content| content.is(state))
+    }
+
     fn work(&mut self, cx: &mut Context<'_>) -> Poll<Response<Outgoing<S::Body>>> {
         let result = self
             .work
@@ -265,8 +284,7 @@ impl<S: Application> InFlight<S> {
     /// Completes with the party that is late. Each has its own time, which stands still while the
     /// request waits for the other.
     fn time(&mut self, cx: &mut Context<'_>) -> Poll<Party> {
-        let content = self.content.as_ref();
-        let party = if content.is_some_and(|content| content.is(ContentState::AWAITED)) {
+        let party = if self.has_content_in(ContentState::AWAITED) {
             Party::Client
         } else {
             Party::Handler
@@ -335,10 +353,10 @@ impl<S: Application> InFlight<S> {
 
     /// The last word on a response: whether it is the last on its connection, and who is told of it.
     fn last(&self, mut response: Response<Outgoing<S::Body>>) -> Response<Outgoing<S::Body>> {
-        let content = self.content.as_ref();
+        let may_follow = [ContentState::NOT_AWAITED, ContentState::AWAITED];
         let reason = self.engine.closing.reason(
             self.has_transfer_coding,
-            content.is_some_and(|content| !content.is(ContentState::DONE)),
+            may_follow.iter().any(|state| self.has_content_in(*state)),
             response.extensions(),
         );
         if reason.is_some() {
