@@ -6,6 +6,7 @@
 
 pub mod bearer;
 pub mod differential;
+pub mod exchange;
 pub mod http;
 pub mod parse_token;
 pub mod verify_claims;

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use resource_server::auth::Challenge;
 use resource_server::jwt::Error;
@@ -68,6 +69,7 @@ fn every_fuzz_target_has_seeds_a_dictionary_and_a_replay() {
     let replayed = [
         "bearer",
         "differential",
+        "exchange",
         "http",
         "parse_token",
         "verify_claims",
@@ -153,6 +155,31 @@ fn bearer_seeds_keep_its_property_and_reach_every_outcome() {
     for challenge in Challenge::all().filter(|challenge| !policy.contains(challenge)) {
         assert!(outcomes.contains(&Err(challenge)), "{challenge:?}");
     }
+}
+
+#[test]
+fn exchange_seeds_keep_its_property_and_reach_every_outcome() {
+    use properties::exchange::{Outcome, check};
+    let outcomes = replay("exchange", check);
+    let reached: BTreeSet<Outcome> = outcomes.into_iter().flatten().collect();
+    assert_eq!(reached.into_iter().collect::<Vec<_>>(), Outcome::ALL);
+}
+
+#[test]
+fn exchange_random_schedules_keep_its_property() {
+    use properties::exchange::{Outcome, check, schedule};
+    // As many as a debug build does in a moment, but not fewer than reach every outcome.
+    let least = 500;
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut reached = BTreeSet::new();
+    for seed in (0..4000).take_while(|seed| *seed < least || Instant::now() < end) {
+        let schedule = schedule(seed);
+        match catch_unwind(|| check(schedule.as_bytes())) {
+            Ok(outcomes) => reached.extend(outcomes),
+            Err(_) => panic!("seed {seed}:\n{schedule}"),
+        }
+    }
+    assert_eq!(reached.into_iter().collect::<Vec<_>>(), Outcome::ALL);
 }
 
 #[test]
