@@ -391,7 +391,12 @@ impl Schedule {
         let methods: Vec<_> = self.plans.iter().map(|plan| plan.method).collect();
         let is_reset = wire.is_reset.get().is_some();
         let is_cut = is_reset || end == End::Overdue;
-        let responses = responses(&out, &methods, is_cut);
+        // Content that fails may take even its head with it.
+        let may_break = calls
+            .len()
+            .checked_sub(1)
+            .is_some_and(|last| self.may_break(last));
+        let responses = responses(&out, &methods, is_cut || may_break);
         let sent = wire.sent.borrow().last().map_or(0, |(end, _)| *end);
 
         assert!(
@@ -431,13 +436,9 @@ impl Schedule {
             let last = responses.last();
             let is_last = last.is_some_and(|last| last.closes || !last.is_whole);
             // What fails before anything is written is not written.
-            let may_lack = calls
-                .len()
-                .checked_sub(1)
-                .is_some_and(|last| self.may_break(last));
             let lacks = calls.len() - responses.len();
             assert!(
-                lacks == 0 || lacks == 1 && may_lack,
+                lacks == 0 || lacks == 1 && may_break,
                 "a request without a response: {self:#?}"
             );
             if !is_last && lacks == 0 {
