@@ -129,6 +129,8 @@ struct Plan {
     read: Option<usize>,
     /// It waits so long before it reads on.
     slowly: u64,
+    /// It waits no longer than this for content, and goes on without.
+    patience: Option<u64>,
     /// What becomes of content that it has not read.
     keep: Keep,
     /// It waits so long before it responds.
@@ -528,7 +530,11 @@ impl Schedule {
                             "{}",
                             said()
                         );
-                        assert!(call.has_asked.get(), "{}", said());
+                        assert!(
+                            call.has_asked.get() && !call.has_given_up.get(),
+                            "{}",
+                            said()
+                        );
                     }
                     503 => {
                         assert!(took >= limits.answer_timeout, "{}", said());
@@ -607,6 +613,7 @@ impl Plan {
                 "wait" => plan.wait = time,
                 "read" => plan.read = Some(size),
                 "slowly" => plan.slowly = time,
+                "patience" => plan.patience = Some(time),
                 "keep" => plan.keep = Keep::Body,
                 "keep-forever" => plan.keep = Keep::Forever,
                 "after" => plan.after = time,
@@ -975,6 +982,8 @@ struct Call {
     content: RefCell<Vec<u8>>,
     /// It has seen the end of the content.
     is_finished: Cell<bool>,
+    /// It waits for content no more.
+    has_given_up: Cell<bool>,
     /// Its content is dropped.
     is_dropped: Cell<bool>,
     finished_at: Cell<Option<Instant>>,
@@ -1022,6 +1031,7 @@ impl Service<Request<Content>> for Scripted {
             has_asked: Cell::default(),
             content: RefCell::default(),
             is_finished: Cell::default(),
+            has_given_up: Cell::default(),
             is_dropped: Cell::default(),
             finished_at: Cell::default(),
             is_over: Cell::default(),
@@ -1088,7 +1098,17 @@ async fn read(plan: &Plan, call: &Call, content: &mut Content, log: &Log) {
         .is_none_or(|least| call.content.borrow().len() < least)
     {
         call.has_asked.set(true);
-        let frame = poll_fn(|cx| Pin::new(&mut *content).poll_frame(cx)).await;
+        let frame = poll_fn(|cx| Pin::new(&mut *content).poll_frame(cx));
+        let frame = match plan.patience {
+            None => frame.await,
+            Some(patience) => {
+                let Ok(frame) = timeout(Duration::from_millis(patience), frame).await else {
+                    call.has_given_up.set(true);
+                    return;
+                };
+                frame
+            }
+        };
         log.steps.set(log.steps.get() + 1);
         match frame {
             None => {
@@ -1353,7 +1373,13 @@ pub fn schedule(seed: u64) -> String {
                 text += &format!("{word}={size} ");
             }
         }
-        for (word, one_in) in [("wait", 3), ("slowly", 8), ("after", 4), ("rest", 6)] {
+        for (word, one_in) in [
+            ("wait", 3),
+            ("slowly", 8),
+            ("patience", 8),
+            ("after", 4),
+            ("rest", 6),
+        ] {
             if random.one_in(one_in) {
                 let time = random.time();
                 text += &format!("{word}={time} ");

@@ -59,6 +59,10 @@ impl ContentState {
     fn is(&self, state: u8) -> bool {
         self.0.load(Ordering::Relaxed) == state
     }
+
+    fn set(&self, state: u8) {
+        self.0.store(state, Ordering::Relaxed);
+    }
 }
 
 impl Content {
@@ -70,7 +74,7 @@ impl Content {
 
     fn mark(&self, new: u8) {
         if let Some(state) = &self.state {
-            state.0.store(new, Ordering::Relaxed);
+            state.set(new);
         }
     }
 }
@@ -259,6 +263,12 @@ impl<S: Application> InFlight<S> {
     }
 
     fn work(&mut self, cx: &mut Context<'_>) -> Poll<Response<Outgoing<S::Body>>> {
+        // A handler that still waits for content asks for it again. One that has given up does not.
+        if let Some(content) = &self.content
+            && content.is(ContentState::AWAITED)
+        {
+            content.set(ContentState::NOT_AWAITED);
+        }
         let result = self
             .work
             .as_mut()
