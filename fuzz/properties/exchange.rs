@@ -773,7 +773,10 @@ async fn send(wire: Rc<Wire>, pieces: Vec<Vec<u8>>, pause: u64, half_closes: boo
 }
 
 async fn take(wire: Rc<Wire>, room: usize, every: u64) {
-    while room > 0 {
+    if room == 0 {
+        return;
+    }
+    loop {
         nap(every).await;
         // A client that has nothing to take does not wake the server over and over.
         poll_fn(|cx| {
