@@ -31,7 +31,13 @@ impl Listener for Limited {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         // A client that has gone is noticed by the first read.
         let _ = stream.set_nodelay(true);
-        (Seated { stream, _seat: seat }, peer)
+        (
+            Seated {
+                stream,
+                _seat: seat,
+            },
+            peer,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

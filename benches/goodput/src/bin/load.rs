@@ -143,30 +143,7 @@ async fn ask(
     // A kept connection that was closed while nothing was asked of it costs no request.
     let mut stream = match kept.take().filter(is_open) {
         Some(stream) => stream,
-        None => {
-            let began = Instant::now();
-            let stream = TcpStream::connect(plan.address)
-                .await
-                .map_err(|error| match error.kind() {
-                    ErrorKind::ConnectionRefused => "refused",
-                    ErrorKind::ConnectionReset => "reset while connecting",
-                    ErrorKind::AddrNotAvailable => "no port left for the client",
-                    _ => "cannot connect",
-                })?;
-            tally.borrow_mut().connections += 1;
-            if began.elapsed() >= SYN_AGAIN {
-                tally.borrow_mut().syn_again += 1;
-            }
-            if let Some(delay) = plan.delay {
-                if !delay.is_zero() {
-                    sleep(delay).await;
-                }
-                if !is_open(&stream) {
-                    return Err("closed before the request");
-                }
-            }
-            stream
-        }
+        None => connect(plan, tally).await?,
     };
     stream
         .write_all(REQUEST)
@@ -177,6 +154,31 @@ async fn ask(
         *kept = Some(stream);
     }
     Ok(())
+}
+
+/// A new connection on which nothing has been sent for the delay.
+async fn connect(plan: &Plan, tally: &RefCell<Tally>) -> Result<TcpStream, &'static str> {
+    let began = Instant::now();
+    let connected = TcpStream::connect(plan.address).await;
+    let stream = connected.map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => "refused",
+        ErrorKind::ConnectionReset => "reset while connecting",
+        ErrorKind::AddrNotAvailable => "no port left for the client",
+        _ => "cannot connect",
+    })?;
+    tally.borrow_mut().connections += 1;
+    if began.elapsed() >= SYN_AGAIN {
+        tally.borrow_mut().syn_again += 1;
+    }
+    let delay = plan.delay.unwrap_or_default();
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
+    if is_open(&stream) {
+        Ok(stream)
+    } else {
+        Err("closed before the request")
+    }
 }
 
 /// Whether the other side has neither closed nor sent anything. Asks the socket: the event loop may not
