@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_millis(3_500);
 /// A connection that took this long had its SYN dropped.
 const SYN_AGAIN: Duration = Duration::from_millis(900);
 
+/// A kept connection whose last request is longer ago may have been idle for 10 ms, as this server saw it: it may
+/// be closed while the next request is on its way.
+const REST: Duration = Duration::from_millis(10);
+
 #[derive(Clone, Copy)]
 struct Plan {
     address: SocketAddr,
@@ -134,24 +138,31 @@ async fn client(plan: Plan, tally: Rc<RefCell<Tally>>) {
     }
 }
 
-/// One request and its response, on a kept connection if there is one.
+/// One request and its response, on a kept connection if there is one, which comes with the time of its
+/// last request.
 async fn ask(
     plan: &Plan,
-    kept: &mut Option<TcpStream>,
+    kept: &mut Option<(TcpStream, Instant)>,
     tally: &RefCell<Tally>,
 ) -> Result<(), &'static str> {
     // A kept connection that was closed while nothing was asked of it costs no request.
-    let mut stream = match kept.take().filter(is_open) {
-        Some(stream) => stream,
-        None => connect(plan, tally).await?,
+    let (mut stream, before) = match kept.take().filter(|(stream, _)| is_open(stream)) {
+        Some((stream, before)) => (stream, Some(before)),
+        None => (connect(plan, tally).await?, None),
     };
+    let asked = Instant::now();
     stream
         .write_all(REQUEST)
         .await
         .map_err(|_| "closed before the request")?;
-    let is_last = take_response(&mut stream).await?;
+    let is_last = take_response(&mut stream)
+        .await
+        .map_err(|reason| match before {
+            Some(before) if before.elapsed() >= REST => "closed when idle, as the request came",
+            _ => reason,
+        })?;
     if plan.delay.is_none() && !is_last {
-        *kept = Some(stream);
+        *kept = Some((stream, asked));
     }
     Ok(())
 }
