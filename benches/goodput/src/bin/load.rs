@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(3_500);
 /// A connection that took this long had its SYN dropped.
 const SYN_AGAIN: Duration = Duration::from_millis(900);
 
-/// A kept connection whose last request is longer ago may have been idle for 10 ms, as this server saw it: it may
-/// be closed while the next request is on its way.
+/// A kept connection whose last request began longer ago may have been idle for 10 ms: this server may
+/// close it while the next request is on its way.
 const REST: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy)]
