@@ -26,6 +26,11 @@
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
 
+#[cfg(not(unix))]
+compile_error!(
+    "resource-server runs on Unix only: it is stopped and reloaded by signals. Build it for Linux or macOS."
+);
+
 #[cfg(feature = "server")]
 pub mod app;
 #[cfg(feature = "server")]

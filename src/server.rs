@@ -128,7 +128,7 @@ impl Default for Limits {
             workers: 1,
             max_connections: 1024,
             step_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_mins(1),
+            idle_timeout: Duration::from_secs(60),
             answer_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(8),
         }
@@ -409,7 +409,7 @@ impl<S: Application> Server<S> {
 
 /// `start` and `duration` later, or a time so far away that it makes no difference.
 fn after(start: Instant, duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_hours(100 * 366 * 24);
+    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
     start + duration.min(CENTURY)
 }
 

@@ -1,13 +1,34 @@
 //! base64url without padding, RFC 7515 §2: what is canonical, and the way there and back.
 
-use std::sync::LazyLock;
-
 use base64::Engine;
-use base64::engine::{Simd, general_purpose::NO_PAD};
+use base64::engine::general_purpose::NO_PAD;
 
-/// The base64 crate's strict engine: no padding, no white space, unused bits zero. Made once, as it
-/// fills tables and asks the processor what it can do.
-static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
+// The crate's strict engine: no padding, no white space, unused bits zero. The vectorized one exists
+// on two architectures; it saves 8 % of a verification at 236 bytes, 14 % at 449 and 28 % at 8,000,
+// too much to give up where it exists. A test compares the two: the verdict is the same everywhere.
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon")
+))]
+mod engine {
+    use std::sync::LazyLock;
+
+    use base64::engine::Simd;
+
+    /// Made once, as it asks the processor what it can do.
+    pub(super) static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(super::NO_PAD));
+}
+#[cfg(not(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+mod engine {
+    use base64::engine::GeneralPurpose;
+
+    pub(super) static ENGINE: GeneralPurpose =
+        GeneralPurpose::new(&base64::alphabet::URL_SAFE, super::NO_PAD);
+}
+use engine::ENGINE;
 
 /// Decodes to the front of `buffer`; `None` if `text` is not canonical, which is to say not what an
 /// encoder writes for some bytes, or if `buffer` is too small. Two texts that decode to the same
@@ -30,4 +51,66 @@ pub(super) fn is_digit(character: u8) -> bool {
 /// Appends `bytes`, encoded, to `text`.
 pub(super) fn encode(bytes: &[u8], text: &mut String) {
     ENGINE.encode_string(bytes, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::GeneralPurpose;
+
+    use super::*;
+
+    const PORTABLE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD);
+
+    /// Lengths in bytes on both sides of the vectors' 12, 16, 24 and 32.
+    const LENGTHS: [usize; 20] = [
+        0, 1, 2, 3, 11, 12, 13, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 96, 130,
+    ];
+
+    #[test]
+    fn engine_decodes_as_the_portable_one_does() {
+        // Miri interprets: it gets the bytes at the edges of the alphabet.
+        let bytes: Vec<u8> = if cfg!(miri) {
+            b"\0+,-./09:=@AZ[^_`az{\x7f\x80\xff".to_vec()
+        } else {
+            (0..=u8::MAX).collect()
+        };
+        for len in LENGTHS {
+            let plain: Vec<u8> = (0..=u8::MAX)
+                .cycle()
+                .map(|n| n.wrapping_mul(37))
+                .take(len)
+                .collect();
+            let mut text = String::new();
+            encode(&plain, &mut text);
+            assert_eq!(text, PORTABLE.encode(&plain));
+            let text = text.into_bytes();
+            for position in 0..text.len() {
+                for byte in &bytes {
+                    let mut changed = text.clone();
+                    if let Some(place) = changed.get_mut(position) {
+                        *place = *byte;
+                    }
+                    assert_eq!(
+                        ENGINE.decode(&changed).ok(),
+                        PORTABLE.decode(&changed).ok(),
+                        "{}",
+                        changed.escape_ascii()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn engine_needs_the_room_that_the_portable_one_needs() {
+        for len in LENGTHS {
+            let text = PORTABLE.encode(vec![0xA5; len]);
+            for room in len.saturating_sub(3)..=len + 3 {
+                let (mut ours, mut portable) = (vec![0; room], vec![0; room]);
+                let decoded = decode(&text, &mut ours).map(<[u8]>::len);
+                assert_eq!(decoded, PORTABLE.decode_slice(&text, &mut portable).ok());
+                assert_eq!(decoded, (room >= len).then_some(len));
+            }
+        }
+    }
 }
