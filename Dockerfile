@@ -1,7 +1,10 @@
 FROM rust:1-slim AS build
 WORKDIR /build
 COPY . .
-RUN .ci/build-static
+# The standard library for musl, where it is not installed yet; `docker build --platform` needs no more.
+RUN libc=$(rustc --print target-libdir --target "$(.ci/build-static --target)") \
+    && { test -d "$libc" || rustup target add "$(.ci/build-static --target)"; } \
+    && .ci/build-static
 
 FROM scratch
 COPY --from=build /build/target/static/resource-server /resource-server
