@@ -14,7 +14,7 @@
 //! | busy | hyper's buffers, a seat | the limits of [`exchange`](super::exchange) | in the middle of a head, after 1 s |
 //! | warm | hyper's buffers, a seat | 1 s: parked | after 10 ms |
 //! | parked | a bare socket, a seat | the idle timeout | after 10 ms |
-//! | lingering | a bare socket | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a descriptor, or when there are more than seats |
+//! | lingering | a bare socket; its seat, if as many linger as there are seats | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a seat that lingers or a descriptor, after 0.2 s |
 //!
 //! Together, warm and parked connections are the idle ones. A connection with unread bytes is not
 //! idle. A connection is reset, not closed, when it is cut in the middle of something or when the
@@ -105,8 +105,7 @@ impl<S: Application> Connection<S> {
         };
         drop(place);
         if let Some(last) = self.seated(stream).await {
-            drop(seat);
-            Box::pin(self.linger(last)).await;
+            Box::pin(self.linger(last, seat)).await;
         }
     }
 
@@ -241,10 +240,22 @@ impl<S: Application> Connection<S> {
     ///
     /// A client that has not done so when its time is up, or when others need the descriptor, is
     /// reset: what it has not taken does not stay with the kernel.
-    async fn linger(&self, mut stream: TcpStream) {
-        let Some(_lingering) = self.worker.room.linger(&self.worker.idle) else {
-            return reset(stream);
-        };
+    async fn linger(&self, stream: TcpStream, seat: Seat) {
+        let mut lingering = pin!(self.worker.room.linger(seat));
+        let mut right = None;
+        let mut reading = pin!(self.read_off(stream));
+        poll_fn(|cx| {
+            if right.is_none()
+                && let Poll::Ready(got) = lingering.as_mut().poll(cx)
+            {
+                right = Some(got);
+            }
+            reading.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn read_off(&self, mut stream: TcpStream) {
         // An error means that the client has gone, which the first read says as well.
         let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
         let since = Instant::now();

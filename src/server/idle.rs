@@ -28,6 +28,10 @@ const HEAD_REST: Duration = Duration::from_secs(1);
 /// take none from others.
 const NEW_REST: Duration = Duration::from_millis(500);
 
+/// How long a connection must have been lingering before it may be evicted: its last responses may be
+/// on their way.
+const LINGER_REST: Duration = Duration::from_millis(200);
+
 /// What a connection is doing. [`connection`](super::connection) has the whole picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
@@ -54,7 +58,7 @@ pub(crate) enum Need {
     Seat,
     /// One of the places for new connections.
     Place,
-    /// One of the lingering connections, of which there are no more than seats.
+    /// The right to linger without a seat.
     Lingering,
     /// A file descriptor.
     Descriptor,
@@ -67,7 +71,7 @@ impl Need {
         const IDLE: (&[State], Duration) = (&[State::Warm, State::Parked], IDLE_REST);
         const HEAD: (&[State], Duration) = (&[State::Head], HEAD_REST);
         const NEW: (&[State], Duration) = (&[State::New], NEW_REST);
-        const LINGERING: (&[State], Duration) = (&[State::Lingering], Duration::ZERO);
+        const LINGERING: (&[State], Duration) = (&[State::Lingering], LINGER_REST);
         match self {
             Self::Seat => &[IDLE, HEAD],
             Self::Place => &[NEW],

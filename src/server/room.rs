@@ -4,6 +4,9 @@
 //! as many places as seats. While connections wait, the room is made for them in this order: the
 //! longest-idle connection is closed; the head that has been arriving longest is cut; some of the next
 //! responses say `Connection: close`.
+//!
+//! A lingering connection gives its seat up, unless as many linger already as there are seats: then it
+//! keeps its seat, and the longest-lingering connection is reset once others wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Application;
 use super::closing::Closing;
-use super::idle::{Idle, Need};
+use super::idle::Need;
 use super::worker::Hand;
 use crate::log::Lines;
 
@@ -48,7 +51,9 @@ pub(crate) struct Room {
     places: Arc<Semaphore>,
     max: usize,
     waiting: AtomicUsize,
-    lingering: Arc<AtomicUsize>,
+    lingering: Arc<Semaphore>,
+    /// Connections that linger and have kept their seats.
+    seated_lingering: AtomicUsize,
     /// A connection has begun or ceased to wait for a seat.
     changed: Notify,
     pub(crate) closing: Arc<Closing>,
@@ -62,7 +67,8 @@ impl Room {
             places: Arc::new(Semaphore::new(max)),
             max,
             waiting: AtomicUsize::new(0),
-            lingering: Arc::default(),
+            lingering: Arc::new(Semaphore::new(max)),
+            seated_lingering: AtomicUsize::new(0),
             changed: Notify::new(),
             closing,
         }
@@ -103,15 +109,20 @@ impl Room {
         }
     }
 
-    /// Counts a connection that begins to linger. If there are as many as seats, the longest of this
-    /// worker's is evicted; `None` if it has none.
-    pub(crate) fn linger(&self, idle: &Idle) -> Option<Lingering> {
-        let is_full = self.lingering.load(Ordering::Relaxed) >= self.max;
-        if is_full && !idle.evict(Need::Lingering) {
-            return None;
-        }
-        self.lingering.fetch_add(1, Ordering::Relaxed);
-        Some(Lingering(Arc::clone(&self.lingering)))
+    /// Gives up a seat for the right to linger. As many connections linger as there are seats: another
+    /// one keeps its seat until one of them is gone. To evict one at once would lose responses that
+    /// its client has not taken yet.
+    pub(crate) async fn linger(&self, seat: Seat) -> Option<Lingering> {
+        let rights = Arc::clone(&self.lingering);
+        let right = match Arc::clone(&rights).try_acquire_owned() {
+            Ok(right) => right,
+            Err(_) => {
+                let _counted = Counted::new(&self.seated_lingering);
+                rights.acquire_owned().await.ok()?
+            }
+        };
+        drop(seat);
+        Some(Lingering { _right: right })
     }
 
     /// Makes room for as long as connections wait. Runs forever. Cancel-safe: dropping it loses no
@@ -121,7 +132,10 @@ impl Room {
             let mut has_looked = false;
             while self.waiting.load(Ordering::Relaxed) > 0 {
                 let waiting = self.waiting.load(Ordering::Relaxed);
-                let patience = if evict(hands, Need::Seat).await {
+                let is_lingering = self.seated_lingering.load(Ordering::Relaxed) > 0;
+                let patience = if is_lingering && evict(hands, Need::Lingering).await
+                    || evict(hands, Need::Seat).await
+                {
                     errors.full(self.max, waiting);
                     CLOSING_TIMEOUT
                 } else {
@@ -160,13 +174,20 @@ impl Room {
 
     /// Whether no connection is served or waits, and none lingers.
     pub(crate) fn is_empty(&self) -> bool {
-        self.is_unused() && self.lingering.load(Ordering::Relaxed) == 0
+        self.is_unused() && self.lingering.available_permits() == self.max
     }
 
     /// Whether no connection is served or waits.
     pub(crate) fn is_unused(&self) -> bool {
-        self.seats.available_permits() == self.max && self.places.available_permits() == self.max
+        let lingering = self.seated_lingering.load(Ordering::Relaxed);
+        self.seats.available_permits() + lingering >= self.max
+            && self.places.available_permits() == self.max
     }
+}
+
+/// The right to linger without a seat.
+pub(crate) struct Lingering {
+    _right: OwnedSemaphorePermit,
 }
 
 /// A connection that waits for a seat, for as long as this lives.
@@ -187,10 +208,17 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A lingering connection, for as long as this lives.
-pub(crate) struct Lingering(Arc<AtomicUsize>);
+/// One more, for as long as this lives.
+struct Counted<'r>(&'r AtomicUsize);
 
-impl Drop for Lingering {
+impl<'r> Counted<'r> {
+    fn new(count: &'r AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -167,3 +167,28 @@ fn unread_pipelines_leave_nothing_with_the_kernel() {
     crate::harness::eventually("nothing is queued", || queued() == 0);
     drop(clients);
 }
+
+/// The client takes its time, and others finish after it: what is written for it is not thrown away.
+#[test]
+fn responses_on_their_way_are_not_lost_to_connections_that_finish_later() {
+    const REQUESTS: usize = 60;
+    for workers in ["1", "2"] {
+        let server = Server::with(&[("API_WORKERS", workers), ("API_MAX_CONNECTIONS", "1")]);
+        let mut clients: Vec<_> = (0..2)
+            .map(|_| {
+                let mut client = Client::with_receive_buffer(server.address, 2048);
+                client.send(GET.repeat(REQUESTS - 1));
+                client.request("GET", "/resource", &["Connection: close"]);
+                // Served, and its connection lingers.
+                assert_eq!(client.response().status, 200);
+                client
+            })
+            .collect();
+        for client in &mut clients {
+            for number in 1..REQUESTS {
+                assert_eq!(client.response().status, 200, "response {number}");
+            }
+            assert!(client.rest().is_empty());
+        }
+    }
+}
