@@ -30,3 +30,4 @@ mod routes;
 mod slow;
 mod smuggling;
 mod tokens;
+mod walk;
