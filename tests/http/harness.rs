@@ -1,5 +1,7 @@
 //! The real program on a port of its own, and clients that say exactly which bytes they send.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -449,6 +451,48 @@ impl Response {
     fn member(&self, name: &str) -> Option<String> {
         let content: serde_json::Value = serde_json::from_str(&self.content).ok()?;
         Some(content.get(name)?.as_str()?.to_owned())
+    }
+}
+
+/// Marsaglia's xorshift, after a step of `SplitMix64` for the seed.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64, stream: u64) -> Self {
+        let mixed = (seed ^ stream.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_add(1);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        Self((mixed ^ (mixed >> 27)).max(1))
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 16) as usize % end
+    }
+
+    pub fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
+    pub fn millis(&mut self, most: usize) -> Duration {
+        Duration::from_micros(self.below(1000 * most + 1) as u64)
+    }
+}
+
+/// Where a random test begins: this variable, or another place each time.
+pub fn seed(variable: &str) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => RandomState::new().hash_one(variable),
     }
 }
 

@@ -3,12 +3,12 @@
 //! The limits are those of a release build (`cargo test --release --test http memory`); a debug
 //! build, with its larger futures and buffers on the way, is given more.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, SECRET, Server, eventually, good_token, now, token};
+use crate::harness::{Client, Random, SECRET, Server, eventually, good_token, now, seed, token};
 
 const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -16,7 +16,7 @@ const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 const IDLE_LIMIT: f64 = if cfg!(debug_assertions) { 3.0 } else { 1.5 };
 
 /// KiB for a connection that wants to cost something.
-const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 44.0 } else { 36.0 };
+const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 48.0 } else { 40.0 };
 
 /// KiB for the process with its first worker, and for each worker.
 const BASE_LIMIT: u64 = if cfg!(debug_assertions) { 6144 } else { 3072 };
@@ -227,6 +227,168 @@ fn full_speed_leaves_nothing_behind_and_every_answer_is_right() {
     let warm = run(Duration::from_secs(1));
     let after = run(full_speed());
     assert!(after <= warm + MOST_GROWTH, "{warm} KiB, then {after} KiB");
+}
+
+/// What clients do to cost memory: heads of these lengths over and over, content between them, half a
+/// head in the end; sent in pieces, with responses taken now and then.
+#[derive(Debug)]
+struct Mix {
+    heads: Vec<(usize, &'static str)>,
+    repetitions: usize,
+    has_content: bool,
+    tail: usize,
+    piece: usize,
+    reads: bool,
+}
+
+impl Mix {
+    fn new(random: &mut Random) -> Self {
+        const LENGTHS: [usize; 15] = [
+            60, 100, 300, 1000, 4000, 8000, 8191, 8192, 8300, 12_000, 16_000, 16_300, 16_383,
+            16_384, 0,
+        ];
+        let paths = ["/resource", "/resource/secret", "/auth", "/x", "/auth/a+b"];
+        let head = |random: &mut Random| {
+            let len = match random.pick(&LENGTHS) {
+                0 => 60 + random.below(16_325),
+                len => len,
+            };
+            (len, random.pick(&paths))
+        };
+        Self {
+            heads: (0..=random.below(6)).map(|_| head(random)).collect(),
+            repetitions: random.pick(&[1, 1, 3, 30, 200, 600]),
+            has_content: random.one_in(3),
+            tail: random.pick(&[0, 10, 1000, 8000, 16_000, 16_383]),
+            piece: random.pick(&[500, 1448, 3000, 5000, 8191, usize::MAX]),
+            reads: random.one_in(3),
+        }
+    }
+
+    /// All that one client sends.
+    fn bytes(&self) -> Vec<u8> {
+        const MOST: usize = 400_000;
+        let mut bytes = Vec::new();
+        for _ in 0..self.repetitions {
+            for &(len, path) in &self.heads {
+                bytes.extend(head_of(len, path));
+                if self.has_content {
+                    bytes.extend(
+                        b"POST /resource HTTP/1.1\r\nHost: t\r\nContent-Length: 3000\r\n\r\n",
+                    );
+                    bytes.extend([b'c'; 3000]);
+                }
+            }
+            if bytes.len() > MOST {
+                break;
+            }
+        }
+        bytes.extend(&head_of(16_384, "/resource")[..self.tail]);
+        bytes
+    }
+}
+
+/// A head of this length, in few fields or many.
+fn head_of(len: usize, path: &str) -> Vec<u8> {
+    const FIELD_LEN: usize = 200;
+    let mut head = format!("GET {path} HTTP/1.1\r\nHost: t\r\n").into_bytes();
+    while head.len() + 2 * FIELD_LEN < len {
+        head.extend(format!("F: {}\r\n", "x".repeat(FIELD_LEN - 5)).bytes());
+    }
+    let left = len.saturating_sub(head.len() + 2);
+    if left > 5 {
+        head.extend(format!("F: {}\r\n", "x".repeat(left - 5)).bytes());
+    }
+    head.extend(b"\r\n");
+    head
+}
+
+/// Fills every seat with the mix, and as many connections that linger and that are silent beside them.
+/// Returns the most that was resident, in KiB.
+fn most_resident(workers: usize, count: usize, mix: &Mix, random: &mut Random) -> u64 {
+    let server = server(&[
+        ("API_WORKERS", &workers.to_string()),
+        ("API_MAX_CONNECTIONS", &count.to_string()),
+        ("API_HEADER_TIMEOUT", "60"),
+    ]);
+    let lingering: Vec<_> = (0..count)
+        .map(|_| {
+            let mut client = server.connect();
+            client.request("GET", "/resource", &["Connection: close"]);
+            assert_eq!(client.response().status, 200);
+            client
+        })
+        .collect();
+    let bytes = mix.bytes();
+    let mut most = 0;
+    let mut seated: Vec<_> = (0..count)
+        .map(|number| {
+            let mut stream = Client::with_receive_buffer(server.address, 2048).stream;
+            stream.set_nonblocking(true).expect("a mode");
+            let (mut sent, since) = (0, Instant::now());
+            while sent < bytes.len() && since.elapsed() < Duration::from_millis(20) {
+                let end = sent.saturating_add(mix.piece).min(bytes.len());
+                match stream.write(&bytes[sent..end]) {
+                    Ok(len) => sent += len,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        if mix.reads && random.one_in(3) {
+                            let _ = stream.read(&mut [0; 2000]);
+                        }
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    Err(_) => break,
+                }
+            }
+            if number % 20 == 0 {
+                most = server.resident().max(most);
+            }
+            stream
+        })
+        .collect();
+    let silent: Vec<_> = (0..count).map(|_| server.connect()).collect();
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(20));
+        most = server.resident().max(most);
+        if mix.reads {
+            for stream in &mut seated {
+                let _ = stream.read(&mut [0; 2000]);
+            }
+        }
+    }
+    drop((lingering, seated, silent));
+    most
+}
+
+/// Looks for the mix that costs most. `MEMORY_SEARCH_SECONDS` looks longer, `MEMORY_SEARCH_SEED` again.
+#[test]
+fn random_mixes_cost_no_more_than_is_promised() {
+    const CONNECTIONS: usize = 150;
+    let seconds = std::env::var("MEMORY_SEARCH_SECONDS").ok();
+    let seconds = seconds.map_or(2, |seconds| seconds.parse().expect("seconds"));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let seed = seed("MEMORY_SEARCH_SEED");
+    let mut worst = [0; 2];
+    for round in 0.. {
+        let mut random = Random::new(seed, round);
+        let mix = Mix::new(&mut random);
+        let workers = 1 + round % 2;
+        let most = most_resident(workers as usize, CONNECTIONS, &mix, &mut random);
+        let base = BASE_LIMIT + workers * WORKER_LIMIT;
+        let worst = &mut worst[workers as usize - 1];
+        if most > *worst {
+            *worst = most;
+            let each = most.saturating_sub(base) as f64 / CONNECTIONS as f64;
+            println!("{workers} workers: {most} KiB, {each:.1} KiB beyond the base each: {mix:?}");
+        }
+        assert!(
+            (most as f64) < base as f64 + CONNECTIONS as f64 * HOSTILE_LIMIT,
+            "{most} KiB with MEMORY_SEARCH_SEED={seed}, round {round}: {mix:?}"
+        );
+        if Instant::now() >= end {
+            println!("{} mixes", round + 1);
+            return;
+        }
+    }
 }
 
 /// Two seconds, or as many as `FULL_SPEED_SECONDS` says.

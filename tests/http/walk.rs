@@ -5,9 +5,7 @@
 //! A failure names its seed; `WALK_SEED` starts from there, `WALK_SECONDS` walks longer. The plan of
 //! every client follows from the seed, what the system makes of it does not.
 
-use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
-use std::hash::BuildHasher;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant as At, sleep, sleep_until};
 
-use crate::harness::{Server, eventually};
+use crate::harness::{Random, Server, eventually, seed};
 
 const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -63,10 +61,7 @@ fn random_walk_below_the_limit_loses_nothing() {
 fn walks(seats: usize, clients: usize) {
     let variable = |name| std::env::var(name).ok();
     let seconds = variable("WALK_SECONDS").map_or(3, |text| text.parse().expect("seconds"));
-    let seed = variable("WALK_SEED").map_or_else(
-        || RandomState::new().hash_one(0),
-        |text| text.parse().expect("a number"),
-    );
+    let seed = seed("WALK_SEED");
     let run = Run {
         seats,
         clients,
@@ -195,7 +190,7 @@ impl Run {
                             && until.is_none_or(|end| Instant::now() < end)
                             && fault.borrow().is_none()
                         {
-                            let plan = Random(plans.next());
+                            let plan = Random::new(plans.next(), 0);
                             if let Err(found) = connection(address, plan, is_full).await {
                                 let at = format!("client {client}, connection {number}: {found}");
                                 fault.borrow_mut().get_or_insert(at);
@@ -221,40 +216,6 @@ impl Run {
 enum Bound<'a> {
     Until(Instant),
     Counts(&'a [u64]),
-}
-
-/// Marsaglia's xorshift, after a step of `SplitMix64` for the seed.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64, stream: u64) -> Self {
-        let mixed = (seed ^ stream.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_add(1);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        Self((mixed ^ (mixed >> 27)).max(1))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() >> 16) as usize % end
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-
-    fn millis(&mut self, most: usize) -> Duration {
-        Duration::from_micros(self.below(1000 * most + 1) as u64)
-    }
 }
 
 /// One request, and when it was sent.
