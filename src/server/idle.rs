@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::after;
+
 /// Warm connections per worker: they keep hyper and its buffers, about 18 KiB each, because taking
 /// them apart after every response would cost a busy connection a sixth of its speed.
 const MAX_WARM: usize = 64;
@@ -269,12 +271,16 @@ impl Idle {
     }
 
     /// Closes connections that have been new or idle for `timeout`; parks warm ones that have been
-    /// idle for [`WARM_TIMEOUT`].
-    pub(crate) fn sweep(&self, now: Instant, timeout: Duration) {
+    /// idle for [`WARM_TIMEOUT`]. Returns when the time of the next one is up, as things are.
+    pub(crate) fn sweep(&self, now: Instant, timeout: Duration) -> Option<Instant> {
+        let mut next = None;
         for state in [State::New, State::Parked] {
-            while let Some(slot) = self.longest(state)
-                && now.saturating_duration_since(slot.since()) >= timeout
-            {
+            while let Some(slot) = self.longest(state) {
+                let end = after(slot.since(), timeout);
+                if now < end {
+                    next = earlier(next, end);
+                    break;
+                }
                 self.close(&slot);
             }
         }
@@ -282,13 +288,19 @@ impl Idle {
             if slot.state.get() != State::Warm || slot.must_close() {
                 continue;
             }
-            let idle = now.saturating_duration_since(slot.since());
-            if idle >= timeout {
+            let end = after(slot.since(), timeout);
+            let park = after(slot.since(), WARM_TIMEOUT);
+            if now >= end {
                 slot.tell(Notice::Close);
-            } else if idle >= WARM_TIMEOUT && slot.notice.get().is_none() {
-                slot.tell(Notice::Park);
+            } else if slot.notice.get().is_none() {
+                if now >= park {
+                    slot.tell(Notice::Park);
+                } else {
+                    next = earlier(next, end.min(park));
+                }
             }
         }
+        next
     }
 
     fn evictable(&self, need: Need) -> Option<(Candidate, Rc<Slot>)> {
@@ -321,4 +333,8 @@ impl Idle {
         self.forget(slot);
         slot.tell(Notice::Close);
     }
+}
+
+fn earlier(next: Option<Instant>, end: Instant) -> Option<Instant> {
+    Some(next.map_or(end, |next| next.min(end)))
 }

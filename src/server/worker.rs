@@ -19,8 +19,10 @@ use super::idle::{Candidate, Idle, Need};
 use super::room::{Place, Room};
 use super::{Application, Engine, Limits, runtime};
 
-/// How often connections are swept for those whose time is up.
+/// How often connections are swept for those whose time is up, and how often at the most if it is up
+/// sooner.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What the connections of one thread share.
 pub(crate) struct Worker<S> {
@@ -55,14 +57,21 @@ impl<S: Application> Worker<S> {
         spawn_local(Box::new(connection).serve(stream, place));
     }
 
-    /// Without connections there is nothing to sweep, and no reason to wake up.
+    /// Without connections there is nothing to sweep, and no reason to wake up. No time limit is shorter
+    /// than the interval: every connection is seen at least once before its time is up.
     async fn sweep(self: Rc<Self>) {
+        let mut interval = SWEEP_INTERVAL;
         loop {
             while self.connections.load(Ordering::Relaxed) == 0 {
                 self.arrived.notified().await;
             }
-            sleep(SWEEP_INTERVAL).await;
-            self.idle.sweep(Instant::now(), self.limits().idle_timeout);
+            sleep(interval).await;
+            let now = Instant::now();
+            let next = self.idle.sweep(now, self.limits().idle_timeout);
+            interval = next.map_or(SWEEP_INTERVAL, |next| {
+                next.saturating_duration_since(now)
+                    .clamp(MIN_SWEEP_INTERVAL, SWEEP_INTERVAL)
+            });
         }
     }
 

@@ -5,7 +5,8 @@ use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -485,6 +486,43 @@ impl Random {
 
     pub fn millis(&mut self, most: usize) -> Duration {
         Duration::from_micros(self.below(1000 * most + 1) as u64)
+    }
+}
+
+/// The most that the system is late to wake a thread up, until this is dropped.
+pub struct Lateness {
+    most: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Lateness {
+    pub fn new() -> Self {
+        const NAP: Duration = Duration::from_millis(5);
+        let lateness = Self {
+            most: Arc::default(),
+            is_over: Arc::default(),
+        };
+        let (most, is_over) = (Arc::clone(&lateness.most), Arc::clone(&lateness.is_over));
+        thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let since = Instant::now();
+                thread::sleep(NAP);
+                let late = since.elapsed().saturating_sub(NAP).as_micros();
+                most.fetch_max(late as u64, Ordering::Relaxed);
+            }
+        });
+        lateness
+    }
+
+    /// The server may be late by that, and so may its client.
+    pub fn allowance(&self) -> Duration {
+        2 * Duration::from_micros(self.most.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Lateness {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 

@@ -29,5 +29,6 @@ mod reload;
 mod routes;
 mod slow;
 mod smuggling;
+mod times;
 mod tokens;
 mod walk;

@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant as At, sleep, sleep_until};
 
-use crate::harness::{Random, Server, eventually, seed};
+use crate::harness::{Lateness, Random, Server, eventually, seed};
 
 const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -174,11 +174,13 @@ impl Run {
             .build()
             .expect("a runtime");
         let is_full = self.clients > self.seats;
+        let lateness = Rc::new(Lateness::new());
         let fault = Rc::new(std::cell::RefCell::new(None));
         LocalSet::new().block_on(&runtime, async {
             let tasks: Vec<_> = (0..self.clients)
                 .map(|client| {
                     let fault = Rc::clone(&fault);
+                    let lateness = Rc::clone(&lateness);
                     let mut plans = Random::new(self.seed, client as u64);
                     let (until, count) = match &bound {
                         Bound::Until(end) => (Some(*end), u64::MAX),
@@ -191,7 +193,8 @@ impl Run {
                             && fault.borrow().is_none()
                         {
                             let plan = Random::new(plans.next(), 0);
-                            if let Err(found) = connection(address, plan, is_full).await {
+                            if let Err(found) = connection(address, plan, is_full, &lateness).await
+                            {
                                 let at = format!("client {client}, connection {number}: {found}");
                                 fault.borrow_mut().get_or_insert(at);
                             }
@@ -252,6 +255,7 @@ struct Wire {
     answers: Vec<Answer>,
     /// Why there is no more to read.
     end: Option<&'static str>,
+    ended: Instant,
     /// At most so many bytes at a time, and how often.
     read_len: usize,
     read_pause: Duration,
@@ -262,7 +266,12 @@ struct Wire {
 }
 
 /// One connection from beginning to end.
-async fn connection(address: SocketAddr, mut random: Random, is_full: bool) -> Result<(), String> {
+async fn connection(
+    address: SocketAddr,
+    mut random: Random,
+    is_full: bool,
+    lateness: &Lateness,
+) -> Result<(), String> {
     let connected = Instant::now();
     let mut wire = Wire::connect(address, random.one_in(8)).await?;
     wire.connected = connected;
@@ -277,7 +286,7 @@ async fn connection(address: SocketAddr, mut random: Random, is_full: bool) -> R
         18 => wire.expect_or_upgrade(&mut random).await?,
         _ => wire.send_what_is_not_http(&mut random).await?,
     }
-    wire.check(is_full)
+    wire.check(is_full, lateness.allowance())
 }
 
 impl Wire {
@@ -316,6 +325,7 @@ impl Wire {
             received: Vec::new(),
             answers: Vec::new(),
             end: None,
+            ended: now,
             read_len: 65536,
             read_pause: Duration::ZERO,
             reads_at: now,
@@ -335,7 +345,7 @@ impl Wire {
             {
                 let mut buffer = vec![0; self.read_len];
                 match self.stream.try_read(&mut buffer) {
-                    Ok(0) => self.end = Some("closed"),
+                    Ok(0) => self.ends("closed"),
                     Ok(len) => {
                         self.received.extend_from_slice(&buffer[..len]);
                         self.look_away(self.read_pause);
@@ -345,7 +355,7 @@ impl Wire {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    Err(_) => self.end = Some("reset"),
+                    Err(_) => self.ends("reset"),
                 }
                 return Poll::Ready(());
             }
@@ -365,6 +375,11 @@ impl Wire {
             timer.as_mut().poll(cx)
         })
         .await;
+    }
+
+    fn ends(&mut self, how: &'static str) {
+        self.end = Some(how);
+        self.ended = Instant::now();
     }
 
     fn has_written(&mut self, len: usize, begin: Instant) {
@@ -836,7 +851,7 @@ impl Wire {
     }
 
     /// Whether every complete request has its response, or there is a reason why it has none.
-    fn check(&self, is_full: bool) -> Result<(), String> {
+    fn check(&self, is_full: bool, late: Duration) -> Result<(), String> {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
@@ -850,7 +865,13 @@ impl Wire {
             // It left by itself, or was told.
             return Ok(());
         };
-        if is_full && self.end == Some("reset") && self.looked_away >= LINGER_REST / 2 {
+        // It may have been reset while it had responses to take.
+        let waited = self.requests.iter().rev().find_map(|sent| sent.complete);
+        if is_full
+            && self.end == Some("reset")
+            && waited.is_some_and(|since| self.ended - since >= LINGER_REST)
+            && self.looked_away + late >= LINGER_REST / 2
+        {
             return Ok(());
         }
         if !self.received.is_empty() {
