@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::harness::{Client, PATIENCE, Server};
 
 const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -136,13 +138,149 @@ fn slow_reader_that_has_closed_its_side_gets_its_last_response() {
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), requests);
 }
 
+/// What the kernel keeps of one connection of the server, in bytes.
+#[cfg(target_os = "linux")]
+struct Queues {
+    unsent: usize,
+    unread: usize,
+}
+
+/// What the kernel keeps of all connections of the server, those included that it has closed and
+/// those that it has not accepted.
+#[cfg(target_os = "linux")]
+fn queues(server: &Server) -> Vec<Queues> {
+    const LISTEN: &str = "0A";
+    const SYN_RECEIVED: &str = "03";
+    const TIME_WAIT: &str = "06";
+    let port = format!(":{:04X}", server.address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
+    let number = |text| usize::from_str_radix(text, 16).expect("a number");
+    let sockets = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_ours = fields[1].ends_with(&port);
+        let is_connection = ![LISTEN, SYN_RECEIVED, TIME_WAIT].contains(&fields[3]);
+        let (unsent, unread) = fields[4].split_once(':').expect("two queues");
+        (is_ours && is_connection).then(|| Queues {
+            unsent: number(unsent),
+            unread: number(unread),
+        })
+    });
+    sockets.collect()
+}
+
+/// What the kernel takes for one connection at most: twice what the server asks for.
+#[cfg(target_os = "linux")]
+const SEND_BUFFER_LEN: usize = 64 * 1024;
+#[cfg(target_os = "linux")]
+const RECEIVE_BUFFER_LEN: usize = 128 * 1024;
+
+/// Clients that read nothing and close nothing, whatever the server ends their connections for.
+#[cfg(target_os = "linux")]
+#[test]
+fn cut_evicted_and_idle_connections_leave_nothing_with_the_kernel() {
+    const SEATS: usize = 16;
+    // Few enough for the server to have written them all.
+    let some = GET.repeat(60);
+    let kinds = [
+        // They are not taken, idle, in the middle of a head or of content, answered for the last
+        // time, and rejected.
+        GET.repeat(1000),
+        some.clone(),
+        [&some, &GET[..20]].concat(),
+        [
+            &some[..],
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nc",
+        ]
+        .concat(),
+        [
+            &some[..],
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        ]
+        .concat(),
+        [&some[..], b"?\r\n\r\n"].concat(),
+    ];
+    // Below the limit they run into their times, above it they are evicted besides.
+    for (workers, count) in [("1", SEATS), ("2", 4 * SEATS)] {
+        let server = Server::with(&[
+            ("API_WORKERS", workers),
+            ("API_MAX_CONNECTIONS", "16"),
+            ("API_HEADER_TIMEOUT", "1"),
+            ("API_IDLE_TIMEOUT", "1"),
+        ]);
+        let clients: Vec<_> = (0..count)
+            .zip(kinds.iter().cycle())
+            .map(|(_, bytes)| {
+                let client = Client::with_receive_buffer(server.address, 2048);
+                client.stream.set_nonblocking(true).expect("a mode");
+                // The rest does not matter.
+                let _ = (&client.stream).write(bytes);
+                client
+            })
+            .collect();
+        let unsent = || {
+            let queues = queues(&server);
+            queues.iter().map(|queue| queue.unsent).sum::<usize>()
+        };
+        let most = 2 * SEATS * SEND_BUFFER_LEN;
+        assert!(unsent() <= most, "{} bytes", unsent());
+        crate::harness::eventually("nothing is queued", || {
+            let queues = queues(&server);
+            queues
+                .iter()
+                .all(|queue| queue.unsent == 0 && queue.unread == 0)
+        });
+        drop(clients);
+    }
+}
+
+/// Connections that wait to be accepted are no more than seats, whatever they send.
+#[cfg(target_os = "linux")]
+#[test]
+fn listen_queue_is_no_longer_than_the_limit() {
+    const SEATS: usize = 4;
+    let server = Server::with(&[("API_WORKERS", "1"), ("API_MAX_CONNECTIONS", "4")]);
+    let requests = GET.repeat(10_000);
+    let clients: Vec<_> = (0..20 * SEATS)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_recv_buffer_size(2048).expect("a buffer");
+            socket.set_nonblocking(true).expect("a mode");
+            // It is in progress, or the system is about to try again.
+            let _ = socket.connect(&server.address.into());
+            thread::sleep(Duration::from_millis(10));
+            std::net::TcpStream::from(socket)
+        })
+        .collect();
+    let since = Instant::now();
+    let (mut most, mut bytes) = (0, 0);
+    while since.elapsed() < 2 * SECOND {
+        for mut stream in &clients {
+            let _ = stream.write(&requests);
+        }
+        let queues = queues(&server);
+        most = queues.len().max(most);
+        bytes = queues
+            .iter()
+            .map(|queue| queue.unread)
+            .sum::<usize>()
+            .max(bytes);
+        thread::sleep(Duration::from_millis(20));
+    }
+    // Seats, places, those that linger, the one that waits for a place; the kernel's queue has one more
+    // than it is told.
+    let allowed = 3 * SEATS + 1 + SEATS + 1;
+    assert!(most > 2 * SEATS, "{most} connections");
+    assert!(most <= allowed, "{most} connections, not {allowed}");
+    assert!(bytes <= allowed * RECEIVE_BUFFER_LEN, "{bytes} bytes");
+    println!("{most} connections, {bytes} bytes");
+}
+
 /// Pipelines that are ended by `Connection: close` and never read: what the kernel keeps of them goes
 /// when the server gives up on them.
 #[cfg(target_os = "linux")]
 #[test]
 fn unread_pipelines_leave_nothing_with_the_kernel() {
     let server = Server::with(&[("API_MAX_CONNECTIONS", "16"), ("API_HEADER_TIMEOUT", "1")]);
-    let port = format!(":{:04X}", server.address.port());
     let mut clients = Vec::new();
     for _ in 0..200 {
         let mut client = Client::with_receive_buffer(server.address, 2048);
@@ -150,19 +288,14 @@ fn unread_pipelines_leave_nothing_with_the_kernel() {
         client.request("GET", "/resource", &["Connection: close"]);
         clients.push(client);
     }
-    // Bytes in the send queues of the server's sockets, as the kernel tells.
     let queued = || {
-        let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
-        let sockets = table.lines().skip(1).filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let is_ours = fields.nth(1)?.ends_with(&port);
-            let queue = fields.nth(2)?.split(':').next()?;
-            is_ours.then(|| u64::from_str_radix(queue, 16).ok())?
-        });
-        sockets.sum::<u64>()
+        queues(&server)
+            .iter()
+            .map(|queue| queue.unsent)
+            .sum::<usize>()
     };
     // No more than the lingering ones have, of which there are as many as seats, and those served.
-    let most = 2 * 16 * 64 * 1024;
+    let most = 2 * 16 * SEND_BUFFER_LEN;
     assert!(queued() <= most, "{} bytes", queued());
     crate::harness::eventually("nothing is queued", || queued() == 0);
     drop(clients);

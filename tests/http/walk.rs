@@ -832,7 +832,16 @@ impl Wire {
     fn describe(&self) -> String {
         let next = self.requests.get(self.answers.len());
         format!(
-            "{} answers ({:?}) to {} requests, {} of {} bytes sent, {:?}, next {:?}, {} bytes left over",
+            "read {} each {:?}, away {:?}, {:?} since connect, ended {:?} after last request; {} answers ({:?}) to {} requests, {} of {} bytes sent, {:?}, next {:?}, {} bytes left over",
+            self.read_len,
+            self.read_pause,
+            self.looked_away,
+            self.connected.elapsed(),
+            self.requests
+                .iter()
+                .rev()
+                .find_map(|sent| sent.complete)
+                .map(|at| self.ended.saturating_duration_since(at)),
             self.answers.len(),
             self.answers.last().map(|answer| answer.status),
             self.requests.len(),
@@ -866,10 +875,10 @@ impl Wire {
             return Ok(());
         };
         // It may have been reset while it had responses to take.
+        let limit = if is_full { LINGER_REST } else { STEP };
         let waited = self.requests.iter().rev().find_map(|sent| sent.complete);
-        if is_full
-            && self.end == Some("reset")
-            && waited.is_some_and(|since| self.ended - since >= LINGER_REST)
+        if self.end == Some("reset")
+            && waited.is_some_and(|since| self.ended - since >= limit)
             && self.looked_away + late >= LINGER_REST / 2
         {
             return Ok(());
