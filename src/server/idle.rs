@@ -278,7 +278,7 @@ impl Idle {
             while let Some(slot) = self.longest(state) {
                 let end = after(slot.since(), timeout);
                 if now < end {
-                    next = earlier(next, end);
+                    next = Some(earlier(next, end));
                     break;
                 }
                 self.close(&slot);
@@ -296,7 +296,7 @@ impl Idle {
                 if now >= park {
                     slot.tell(Notice::Park);
                 } else {
-                    next = earlier(next, end.min(park));
+                    next = Some(earlier(next, end.min(park)));
                 }
             }
         }
@@ -335,6 +335,6 @@ impl Idle {
     }
 }
 
-fn earlier(next: Option<Instant>, end: Instant) -> Option<Instant> {
-    Some(next.map_or(end, |next| next.min(end)))
+fn earlier(next: Option<Instant>, end: Instant) -> Instant {
+    next.map_or(end, |next| next.min(end))
 }

@@ -114,12 +114,11 @@ impl Room {
     /// its client has not taken yet.
     pub(crate) async fn linger(&self, seat: Seat) -> Option<Lingering> {
         let rights = Arc::clone(&self.lingering);
-        let right = match Arc::clone(&rights).try_acquire_owned() {
-            Ok(right) => right,
-            Err(_) => {
-                let _counted = Counted::new(&self.seated_lingering);
-                rights.acquire_owned().await.ok()?
-            }
+        let right = if let Ok(right) = Arc::clone(&rights).try_acquire_owned() {
+            right
+        } else {
+            let _counted = Counted::new(&self.seated_lingering);
+            rights.acquire_owned().await.ok()?
         };
         drop(seat);
         Some(Lingering { _right: right })
