@@ -13,6 +13,11 @@ from . import Refused
 HOST = "127.0.0.1"
 SECRET = "a-shared-secret-for-measuring-only-0123456789"
 
+# The one note of the database that the servers of notes are given.
+NOTE_PATH = "/notes/1"
+NOTE_USER = "1234567890"
+NOTE = "A note of some length, as people write them: " + "buy milk, call home. " * 5
+
 
 @dataclass
 class Question:
@@ -50,6 +55,8 @@ def with_wrong_signature(token):
 
 def scenarios(server):
     """The requests that are measured, by the name of their figures."""
+    if server.notes:
+        return {"note": Question("note", NOTE_PATH, make_token(note_claims()), 200, NOTE)}
     public = Question("public", "/resource", "", 200, "Public resource. You can see this.")
     if server.static:
         return {"public": public}
@@ -64,10 +71,29 @@ def scenarios(server):
     }
 
 
-def refusals():
+def first(server):
+    """The first of them: the public route, where there is one."""
+    return next(iter(scenarios(server).values()))
+
+
+def note_claims():
+    now = int(time.time())
+    return {"sub": NOTE_USER, "scope": "notes:read", "iat": now - 60, "exp": now + 86_400}
+
+
+def refusals(server):
     """Requests to the protected route that a server has to refuse before it is measured."""
     now = int(time.time())
     claims = {"sub": "1234567890", "iat": now - 7200, "exp": now + 3600}
+    path, others = "/resource/secret", []
+    if server.notes:
+        path, claims = NOTE_PATH, {**note_claims(), "exp": now + 3600}
+        bad = with_wrong_signature(make_token(claims))
+        others = [
+            Question("wrong signature", path, bad, 401, ""),
+            Question("another user", path, make_token({**claims, "sub": "other"}), 404, ""),
+            Question("another scope", path, make_token({**claims, "scope": "notes:write"}), 403, ""),
+        ]
     tokens = {
         "no token": "",
         "another secret": make_token(claims, secret=SECRET[::-1]),
@@ -75,7 +101,7 @@ def refusals():
         "alg none": make_token(claims, alg="none"),
         "alg HS384": make_token(claims, alg="HS384"),
     }
-    return [Question(what, "/resource/secret", token, 401, "") for what, token in tokens.items()]
+    return [Question(what, path, token, 401, "") for what, token in tokens.items()] + others
 
 
 def send(connection, question):
@@ -109,6 +135,6 @@ def expect(port, question):
 
 def check_all(port, server):
     """Refuses a server that answers any of the questions wrongly."""
-    questions = list(scenarios(server).values()) + ([] if server.static else refusals())
+    questions = list(scenarios(server).values()) + ([] if server.static else refusals(server))
     for question in questions:
         expect(port, question)

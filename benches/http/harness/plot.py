@@ -36,7 +36,7 @@ class Panel:
 
 
 def svg(results, own="resource-server"):
-    servers = results["servers"]
+    servers = pictured(results)
     bottom = TOP + ROW * len(servers)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + FOOT}" '
@@ -64,6 +64,12 @@ def svg(results, own="resource-server"):
     ]
     parts += [text(16, bottom + 28 + 14 * i, line, GREY) for i, line in enumerate(about)]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def pictured(results):
+    """All but the servers of notes, whose one request is another: the tables have it."""
+    servers = results["servers"].items()
+    return {name: figures for name, figures in servers if "note_relative" not in figures}
 
 
 def panels(servers):

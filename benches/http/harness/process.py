@@ -4,13 +4,14 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from . import Refused
-from .answers import HOST, SECRET, expect, scenarios
+from .answers import HOST, NOTE, NOTE_USER, SECRET, expect, first
 from .servers import HERE, OUT, split_command
 
 # One core for the servers and one for the load (and this program): the first and the last,
@@ -24,6 +25,7 @@ IDLE_CONNECTIONS = 5_000
 MAX_CONNECTIONS = 6_000
 
 SETTINGS = {
+    "NOTES_FILE": str(OUT / "notes.sqlite"),
     "API_HOST": HOST,
     "JWT_SECRET": SECRET,
     "API_WORKERS": "1",
@@ -41,7 +43,7 @@ def spawn(words, **options):
 
 
 class Process:
-    """A server that runs between `with` and its end, and has answered /resource once.
+    """A server that runs between `with` and its end, and has answered one request.
 
     `start_ms` is the time from the spawn to the whole of that first answer.
     """
@@ -55,6 +57,8 @@ class Process:
         if self.server.config:
             template, target = (HERE / path for path in self.server.config)
             target.write_text(template.read_text().replace("@PORT@", str(self.port)))
+        if self.server.notes:
+            make_notes()
         env, words = split_command(self.server.command)
         inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         env = {**inherited, **SETTINGS, "API_PORT": str(self.port), **env}
@@ -80,7 +84,7 @@ class Process:
         self.popen.wait()
 
     def wait_for_first_answer(self, began):
-        public = scenarios(self.server)["public"]
+        question = first(self.server)
         while time.perf_counter() < began + SECONDS_TO_START:
             if self.popen.poll() is not None:
                 status = self.popen.returncode
@@ -88,7 +92,7 @@ class Process:
             if not self.listens():
                 time.sleep(0.0001)
                 continue
-            expect(self.port, public)
+            expect(self.port, question)
             self.start_ms = (time.perf_counter() - began) * 1e3
             return
         raise Refused(f"does not listen {SECONDS_TO_START} s after its start: {self.last_words()}")
@@ -124,6 +128,19 @@ class Process:
             match = re.search(rf"^{kind}:\s+(\d+) kB", (folder / "status").read_text(), re.M)
             total += int(match.group(1)) if match else 0
         return total / 1024
+
+
+def make_notes():
+    """A database with one note, as examples/notes would have made it."""
+    for name in ("notes.sqlite", "notes.sqlite-wal", "notes.sqlite-shm"):
+        (OUT / name).unlink(missing_ok=True)
+    database = sqlite3.connect(OUT / "notes.sqlite", isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    columns = "id INTEGER PRIMARY KEY, user TEXT NOT NULL, text TEXT NOT NULL"
+    database.execute(f"CREATE TABLE notes ({columns})")
+    database.execute("CREATE INDEX notes_by_user ON notes (user)")
+    database.execute("INSERT INTO notes (user, text) VALUES (?, ?)", (NOTE_USER, NOTE))
+    database.close()
 
 
 def free_port():

@@ -4,7 +4,7 @@ import statistics
 
 from .process import IDLE_CONNECTIONS
 
-SCENARIOS = {"public": "public route", "good": "good token", "bad": "bad token"}
+SCENARIOS = {"public": "public route", "good": "good token", "bad": "bad token", "note": "a note"}
 DISTURBED = 0.10  # of a core taken by other programs
 UNSTEADY = 0.10  # (greatest - least) / median over the rounds
 
@@ -57,6 +57,7 @@ def summary_table(servers):
         "CPU: public route": "public_relative",
         "good token": "good_relative",
         "bad token": "bad_relative",
+        "a note": "note_relative",
         "MiB idle": "idle_mib",
         "loaded": "loaded_mib",
         f"{IDLE_CONNECTIONS:,} connections": "connections_mib",

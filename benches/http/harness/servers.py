@@ -34,6 +34,7 @@ class Server:
     config: list = field(default_factory=list)  # [template, file made of it before each start]
     size: list = field(default_factory=list)  # programs, files and folders; default: the program
     static: bool = False  # has the public route alone
+    notes: bool = False  # is examples/notes or does the same, and has no other route
 
     @property
     def program(self):
