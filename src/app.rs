@@ -102,6 +102,7 @@ pub struct App<S> {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
     pub(crate) about: &'static str,
+    pub(crate) trial_path: Option<&'static str>,
     pub(crate) variables: &'static [&'static str],
     routes: Routes<S>,
     state: Arc<dyn Fn() -> io::Result<S> + Send + Sync>,
@@ -120,6 +121,7 @@ impl<S: 'static> App<S> {
             name,
             version: "",
             about: "An API with HS256 bearer tokens.",
+            trial_path: None,
             variables: &[],
             routes,
             state: Arc::new(state),
@@ -136,6 +138,15 @@ impl<S: 'static> App<S> {
     #[must_use]
     pub fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
+    }
+
+    /// A path to try with the token that a run without a secret prints.
+    #[must_use]
+    pub fn trial_path(self, path: &'static str) -> Self {
+        Self {
+            trial_path: Some(path),
+            ..self
+        }
     }
 
     /// The environment variables that the application itself reads: `--help` lists them, and none of them

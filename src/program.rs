@@ -188,6 +188,7 @@ fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Res
     });
     // What a worker has no state for, beside what it has no thread or descriptor for.
     let no_state = Arc::new(OnceLock::new());
+    let trial_path = app.trial_path;
     let service = {
         let (verifier, no_state) = (Arc::clone(&verifier), Arc::clone(&no_state));
         let logs_access = config.logs_access;
@@ -243,13 +244,13 @@ fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Res
         if let Some(token) = trial_token {
             out.push(&format!(
                 "JWT_SECRET is not set: using a random secret for this run. \
-                This token is valid for one hour:
-
-{token}
-
-curl -i -H 'Authorization: Bearer {token}' {url}/resource/secret
-"
+                This token is valid for one hour:\n\n{token}\n"
             ));
+            if let Some(path) = trial_path {
+                out.push(&format!(
+                    "curl -i -H 'Authorization: Bearer {token}' {url}{path}\n"
+                ));
+            }
         }
         err.write_without_thread();
         out.write_without_thread();

@@ -15,6 +15,7 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 
 use crate::auth::Challenge;
+use crate::jwt::NoUser;
 use crate::server::{BoxError, LastResponse, StreamLimit};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -467,6 +468,13 @@ impl Body for ResponseBody {
             Self::Whole(content) => content.size_hint(),
             Self::Stream(content) => content.size_hint(),
         }
+    }
+}
+
+/// 403 with the challenge of the gate: the token names no user, or one that no field can hold.
+impl From<NoUser> for Response {
+    fn from(reason: NoUser) -> Self {
+        Self::challenge(reason.into())
     }
 }
 

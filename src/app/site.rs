@@ -7,6 +7,7 @@ use super::{App, Route, authenticated, handlers, open};
 pub fn site() -> App<()> {
     App::new("resource-server", routes, || Ok(()))
         .version(env!("CARGO_PKG_VERSION"))
+        .trial_path("/resource/secret")
         .about(
             "A minimal resource server: one public and one protected resource, HS256 bearer tokens.",
         )

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use database::Database;
 use resource_server::app::{App, Response, Route, StatusCode as Status};
 use resource_server::app::{authenticated, health, needs, open, segments};
-use resource_server::jwt::{NoUser, VerifiedClaims};
+use resource_server::jwt::VerifiedClaims;
 use rusqlite::ErrorCode;
 use serde_json::{Map, Value, json};
 
@@ -37,14 +37,14 @@ fn routes<'r>(path: &str, route: Route<'r, Database>) -> Route<'r, Database> {
 }
 
 async fn list(claims: VerifiedClaims, request: Request) -> Result {
-    let user = claims.user().map_err(nameless)?.into_owned();
+    let user = claims.user()?.into_owned();
     let notes = request.state().list(user).await.map_err(failed)?;
     let note = |(id, beginning)| json!({ "id": id, "text": beginning });
     Ok(respond(notes.into_iter().map(note).collect()))
 }
 
 async fn create(claims: VerifiedClaims, mut request: Request) -> Result {
-    let user = claims.user().map_err(nameless)?.into_owned();
+    let user = claims.user()?.into_owned();
     let content = request.content(16 * 1024).await?;
     let mut note: Map<String, Value> = serde_json::from_slice(&content).unwrap_or_default();
     let Some(Value::String(text)) = note.remove("text") else {
@@ -57,7 +57,7 @@ async fn create(claims: VerifiedClaims, mut request: Request) -> Result {
 }
 
 async fn note(claims: VerifiedClaims, request: Request, id: i64) -> Result {
-    let user = claims.user().map_err(nameless)?.into_owned();
+    let user = claims.user()?.into_owned();
     let note = request.state().note(user, id).await;
     let missing = || Response::error(Status::NOT_FOUND, "not_found", "no such note");
     let text = note.map_err(failed)?.ok_or_else(missing)?;
@@ -65,12 +65,7 @@ async fn note(claims: VerifiedClaims, request: Request, id: i64) -> Result {
 }
 
 async fn me(claims: VerifiedClaims, _: Request) -> Result {
-    Ok(respond(json!({ "user": claims.user().map_err(nameless)? })))
-}
-
-fn nameless(_: NoUser) -> Response {
-    let message = "the token names no user";
-    Response::error(Status::FORBIDDEN, "unusable_subject", message)
+    Ok(respond(json!({ "user": claims.user()? })))
 }
 
 fn respond(content: Value) -> Response {
