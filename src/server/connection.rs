@@ -344,12 +344,12 @@ fn reset(stream: TcpStream) {
 struct Socket(Rc<TcpStream>);
 
 impl Socket {
-    /// The kernel has had no more, or no more room: the next try would only be told so. Saves the
-    /// system call that says it, as tokio's own reads and writes do.
-    fn is_exhausted(&self, interest: Interest) {
+    /// A read that did not fill its buffer has taken all there was: the next one would only be told so.
+    /// Saves the system call that says it, as tokio's own reads do.
+    fn has_no_more(&self) {
         let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
         // What comes back is the error just made.
-        let _ = self.0.try_io(interest, blocked);
+        let _ = self.0.try_io(Interest::READABLE, blocked);
     }
 }
 
@@ -377,7 +377,7 @@ impl AsyncRead for Socket {
                 read => {
                     return Poll::Ready(read.map(|len| {
                         if len > 0 && len < room {
-                            self.is_exhausted(Interest::READABLE);
+                            self.has_no_more();
                         }
                     }));
                 }
@@ -396,12 +396,7 @@ impl AsyncWrite for Socket {
             ready!(self.0.poll_write_ready(cx))?;
             match self.0.try_write(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                written => {
-                    if written.as_ref().is_ok_and(|&len| len < bytes.len()) {
-                        self.is_exhausted(Interest::WRITABLE);
-                    }
-                    return Poll::Ready(written);
-                }
+                written => return Poll::Ready(written),
             }
         }
     }
