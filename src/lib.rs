@@ -1,15 +1,15 @@
-//! A minimal HTTP/1.1 resource server on raw hyper, without a framework: one public and one
-//! protected resource, and nobody reaches the second without a valid HS256 JSON Web Token, which
-//! it parses and verifies itself. The same engine serves other applications.
+//! A minimal HTTP/1.1 resource server on raw hyper, without a framework. It serves one public and
+//! one protected resource, and no request reaches the second without a valid HS256 JSON Web Token,
+//! which the server parses and verifies itself. The same engine serves other applications.
 //!
 //! Promised are [`run`], [`app`], [`auth`], [`jwt`], and of [`server`] what it takes to serve a hyper
 //! service; everything else serves the binary and its tests, and may change.
 //!
 //! # What it trusts
 //!
-//! Its environment, the clock and whoever holds the secret. Every byte from a socket is hostile
-//! until its MAC is right, and its size, its pace and its form are bounded before and after that.
-//! TLS, revocation, other algorithms and who may do what are not its business.
+//! Its environment, the clock and the holders of the secret. Every byte from a socket is hostile
+//! until its MAC is right, and its size, pace and form are bounded before and after that. TLS,
+//! revocation, other algorithms and the permissions of users are not its business.
 //!
 //! # Map
 //!

@@ -135,7 +135,7 @@ impl Default for Limits {
     }
 }
 
-/// One response, for whoever keeps an access log.
+/// One response, for an access log.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Observed<'a> {
@@ -172,7 +172,7 @@ impl<S> fmt::Debug for Engine<S> {
 }
 
 impl<S> Engine<S> {
-    /// An engine without a server, which never drains and tells nobody: for an
+    /// An engine without a server, which has no observer and no log: for an
     /// [`Exchange`](exchange::Exchange) over something other than a socket.
     pub fn new(service: S, limits: Limits) -> Self {
         Self {

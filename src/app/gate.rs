@@ -7,7 +7,7 @@ use super::response::Response;
 use crate::auth::Challenge;
 use crate::jwt::VerifiedClaims;
 
-/// The field that tells a proxy who is asking.
+/// The field that names the user to a gateway.
 const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 
 /// The longest user that a gate hands to a proxy, in bytes: it becomes a field that every upstream

@@ -17,7 +17,7 @@ pub struct Key {
     state: Hmac<Sha256>,
 }
 
-/// The secret has no bytes: everybody knows it.
+/// The secret has no bytes, so it is not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmptySecret;
 

@@ -15,7 +15,7 @@ pub(super) const MAC_LEN: usize = 32;
 /// Characters in which base64url writes them.
 const SIGNATURE_LEN: usize = 43;
 
-/// A token whose form is right and whose content nobody has vouched for.
+/// A token whose form is right and whose content is not authenticated.
 ///
 /// Invariant: three parts, header and payload not empty, 32 bytes of signature; made by
 /// [`parse`](Self::parse), each part is canonical base64url without padding. There is no way to
@@ -99,7 +99,7 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// Prints nothing of the token: whoever reads a log could use it.
+/// Prints nothing of the token: it could be used by any reader of a log.
 impl fmt::Debug for UnverifiedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UnverifiedToken(..)")

@@ -361,7 +361,7 @@ impl<S: Application> InFlight<S> {
         })
     }
 
-    /// The last word on a response: whether it is the last on its connection, and who is told of it.
+    /// The last word on a response: whether it is the last on its connection. The observer is told of it.
     fn last(&self, mut response: Response<Outgoing<S::Body>>) -> Response<Outgoing<S::Body>> {
         let may_follow = [ContentState::NOT_AWAITED, ContentState::AWAITED];
         let reason = self.engine.closing.reason(
