@@ -10,7 +10,7 @@
 //! | the client's head | bytes of a head are here, but not all | [`Limits::step_timeout`] |
 //! | the client's content | a handler asks for content that is not here | [`Limits::step_timeout`]: 408 |
 //! | the handler | a request is in flight and asks for no content | [`Limits::answer_timeout`]: 503 |
-//! | the client, to take a response | the kernel has no room for more of it | [`Limits::step_timeout`] |
+//! | the client, to take a response, or one part of a stream | the kernel has no room for more of it | [`Limits::step_timeout`] |
 //! | a stream's next part | a response of unknown length has nothing to send | [`StreamLimit`] |
 //!
 //! hyper's read buffer never grows beyond [`MAX_HEAD_LEN`]: the exchange hands over no more than that
@@ -86,7 +86,7 @@ pub enum Event {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
     Head { requests: u64 },
-    Response { responses: u64 },
+    Response { responses: u64, parts: u64 },
 }
 
 impl<S: Application, IO: Transport> Exchange<S, IO> {
@@ -134,6 +134,7 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         let wait = if self.progress.is_write_blocked.get() {
             Wait::Response {
                 responses: self.progress.responses.get(),
+                parts: self.progress.parts.get(),
             }
         } else if self.progress.is_over() {
             // hyper goes on as long as something holds the content of the request. What still comes
@@ -248,6 +249,10 @@ pub(super) struct Progress {
     pub(super) is_in_flight: Cell<bool>,
     /// The handler of the request in flight waits.
     pub(super) is_handler_waiting: Cell<bool>,
+    /// The last response is a stream, whose client has its time for each part of it.
+    pub(super) is_stream: Cell<bool>,
+    /// Parts of streams that were written.
+    parts: Cell<u64>,
     /// hyper still takes content from the last response.
     pub(super) is_sending: Cell<bool>,
     /// Not all of what hyper was handed is written.
@@ -356,6 +361,11 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if self.progress.is_stream.get() && written.is_ready() {
+            self.progress
+                .parts
+                .set(self.progress.parts.get().wrapping_add(1));
+        }
         let was_blocked = self.progress.is_write_blocked.replace(written.is_pending());
         if was_blocked && written.is_ready() {
             // Reading and dispatching go on, in a turn of their own.

@@ -247,6 +247,7 @@ impl<S: Application> Future for InFlight<S> {
         }
         progress.is_in_flight.set(false);
         progress.is_sending.set(!response.body().is_end_stream());
+        progress.is_stream.set(response.body().is_stream());
         progress.is_unflushed.set(true);
         progress
             .responses
@@ -504,6 +505,12 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Outgoing<B> 
             Kind::Own(body) => body.size_hint(),
             Kind::Whole(body) | Kind::Stream(body, ..) => body.size_hint(),
         }
+    }
+}
+
+impl<B> Outgoing<B> {
+    fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream(..))
     }
 }
 

@@ -7,11 +7,12 @@ use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use resource_server::server::{self, Content, Limits};
@@ -225,13 +226,49 @@ fn every_time_limit_is_kept_to_within_three_tenths_of_a_second() {
     });
 }
 
-/// Serves one response that is longer than every buffer between, on a port of its own.
+/// What a response that is longer than every buffer between still has to send.
+struct Pieces {
+    left: u64,
+    is_stream: bool,
+}
+
+impl Pieces {
+    const LEN: u64 = 1024 * 1024;
+    const PIECE: &[u8] = &[b'x'; 16 * 1024];
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = Bytes::from_static(Self::PIECE);
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.left -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_stream {
+            SizeHint::default()
+        } else {
+            SizeHint::with_exact(self.left)
+        }
+    }
+}
+
+/// Serves large responses, on a port of its own: a stream at `/stream`, one of known length elsewhere.
 fn large() -> SocketAddr {
-    const LEN: usize = 1024 * 1024;
-    fn respond(_: Request<Content>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
-        ready(Ok(Response::new(Full::new(Bytes::from_static(
-            &[b'x'; LEN],
-        )))))
+    fn respond(request: Request<Content>) -> Ready<Result<Response<Pieces>, Infallible>> {
+        ready(Ok(Response::new(Pieces {
+            left: Pieces::LEN,
+            is_stream: request.uri().path() == "/stream",
+        })))
     }
     let (sender, address) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -274,4 +311,28 @@ fn one_large_response_is_to_be_taken_in_time() {
     let mut client = Client::to(address);
     client.request("GET", "/", &["Connection: close"]);
     assert!(client.rest().len() > 1024 * 1024);
+}
+
+/// A client has its time for each part of a stream, and the stream a limit of its own.
+#[test]
+fn stream_may_be_taken_for_longer_than_one_response() {
+    let address = large();
+    let mut client = Client::with_receive_buffer(address, 2048);
+    client.request("GET", "/stream", &["Connection: close"]);
+    let since = Instant::now();
+    let (mut received, mut piece) = (0, [0; 1000]);
+    loop {
+        match client.stream.read(&mut piece).expect("a stream") {
+            0 => break,
+            len => received += len,
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(received > 1024 * 1024, "{received} bytes");
+    assert!(since.elapsed() > 2 * STEP);
+    // A stream that is not taken at all is cut like any other response.
+    let cases: &[(&str, Duration, Case)] = &[("stream not taken", STEP, |address| {
+        until_reset(address, b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
+    })];
+    assert_all_on_time(address, cases);
 }
