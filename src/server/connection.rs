@@ -10,7 +10,7 @@
 //! | state | holds | ended by | evicted |
 //! |---|---|---|---|
 //! | new | a bare socket, a place | the idle timeout | for a place or a descriptor, after 0.5 s |
-//! | waiting | a bare socket, a place | the client | never |
+//! | waiting | a bare socket, a place | a reset; otherwise it gets a seat | never |
 //! | busy | hyper's buffers, a seat | the limits of [`exchange`](super::exchange) | in the middle of a head, after 1 s |
 //! | warm | hyper's buffers, a seat | 1 s: parked | after 10 ms |
 //! | parked | a bare socket, a seat | the idle timeout | after 10 ms |
@@ -100,7 +100,7 @@ impl<S: Application> Connection<S> {
         let Wake::Readable(stream) = self.silent(stream, State::New, Instant::now()).await else {
             return;
         };
-        let Some(seat) = self.seat().await else {
+        let Some(seat) = self.seat(&stream).await else {
             return;
         };
         drop(place);
@@ -156,11 +156,20 @@ impl<S: Application> Connection<S> {
     }
 
     /// Takes a seat, or waits for one in the order of arrival.
-    async fn seat(&self) -> Option<Seat> {
-        match self.worker.room.free_seat() {
-            Some(seat) => Some(seat),
-            None => Box::pin(self.worker.room.seat()).await,
+    /// `None` if the client resets the connection meanwhile.
+    async fn seat(&self, stream: &TcpStream) -> Option<Seat> {
+        if let Some(seat) = self.worker.room.free_seat() {
+            return Some(seat);
         }
+        let mut seat = Box::pin(self.worker.room.seat());
+        let mut broken = Box::pin(stream.ready(Interest::ERROR));
+        poll_fn(|cx| {
+            if broken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            seat.as_mut().poll(cx)
+        })
+        .await
     }
 
     /// Runs hyper until the connection is idle; keeps it warm if there is a free warm place.

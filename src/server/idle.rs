@@ -39,9 +39,7 @@ const LINGER_REST: Duration = Duration::from_millis(200);
 pub(crate) enum State {
     /// It has sent nothing yet.
     New,
-    /// It has sent something, and waits for a seat.
-    Waiting,
-    /// In the middle of a request or a response.
+    /// In the middle of a request or a response, or waiting for a seat.
     Busy,
     /// In the middle of a request head.
     Head,
@@ -155,7 +153,7 @@ impl Idle {
         self.next_id.set(id + 1);
         Rc::new(Slot {
             id,
-            state: Cell::new(State::Waiting),
+            state: Cell::new(State::Busy),
             since: Cell::new(Instant::now()),
             is_kept_warm: Cell::new(false),
             notice: Cell::new(None),

@@ -137,6 +137,31 @@ fn silent_connections_keep_no_client_waiting() {
 }
 
 #[test]
+fn client_that_resets_while_it_waits_gives_up_its_place() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "2");
+        let before = server.descriptors();
+        let mut halves: Vec<_> = (0..2).map(|_| server.connect()).collect();
+        for client in &mut halves {
+            client.send(&GET[..20]);
+        }
+        eventually("they are seated", || server.descriptors() == before + 2);
+        let since = Instant::now();
+        for _ in 0..2 {
+            let mut client = server.connect();
+            client.send(GET);
+            eventually("it waits", || server.descriptors() == before + 3);
+            let socket = socket2::SockRef::from(&client.stream);
+            socket.set_linger(Some(Duration::ZERO)).expect("a reset");
+            drop(client);
+            eventually("it is gone", || server.descriptors() == before + 2);
+        }
+        // Before the heads may be cut, so that no seat came free.
+        assert!(since.elapsed() < Duration::from_millis(900));
+    }
+}
+
+#[test]
 fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
     for workers in ["1", "2"] {
         let server = server(workers, "4");
