@@ -56,8 +56,8 @@ const MAX_BACKLOG: u32 = 1024;
 /// would look stalled for many seconds.
 const SEND_BUFFER_LEN: u32 = 16 * 1024;
 
-/// The kernel's receive buffer per connection, in bytes; Linux doubles this too. Four of the largest
-/// heads, so that what a client makes the kernel hold is bounded as well.
+/// The kernel's receive buffer per connection, in bytes; Linux doubles this too. Four times the largest
+/// head: it bounds what a client makes the kernel hold.
 const RECEIVE_BUFFER_LEN: u32 = 64 * 1024;
 
 /// How long connections are still accepted after the shutdown signal: a load balancer may not have
@@ -225,13 +225,13 @@ pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // A restart need not wait for the last connections of the one before.
+    // A restarted server can bind while connections of its predecessor are still closing.
     socket.set_reuseaddr(true)?;
     // Every connection inherits them.
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
     socket.bind(address)?;
-    // What waits to be accepted can fill its receive buffers: no more of that than seats.
+    // Each queued connection can fill a receive buffer, so the queue is no longer than the seats are many.
     socket.listen(limits.max_connections.min(MAX_BACKLOG))
 }
 
@@ -358,8 +358,8 @@ impl<S: Application> Server<S> {
                     continue;
                 }
             };
-            // A response is written at once, and the next one must not wait for its acknowledgement.
-            // macOS refuses for a client that has gone.
+            // A response is sent at once, without waiting for the acknowledgement of the one before. On
+            // macOS this fails if the client has already gone.
             if stream.set_nodelay(true).is_err() {
                 continue;
             }

@@ -8,8 +8,8 @@ use hyper::StatusCode;
 
 use crate::server::{Code, Observed};
 
-/// The most characters of a path and of a method that are logged: the site's own are shorter, and
-/// tokens end up in others.
+/// The most characters of a path and of a method that are logged: those of a site are shorter, and
+/// longer ones may contain tokens.
 const MAX_LOGGED: usize = 64;
 
 /// The most characters of a user that are logged: no more can be named to a proxy.

@@ -117,8 +117,8 @@ impl<S> Request<S> {
     }
 }
 
-/// The field table goes to a response, as hyper uses that of the response for the next request: a kept
-/// connection allocates none.
+/// The emptied field table is kept for a response: hyper reuses the table of a response for the next
+/// request, so that a kept connection allocates none.
 impl<S> Drop for Request<S> {
     fn drop(&mut self) {
         let mut fields = take(self.http.headers_mut());

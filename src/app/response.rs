@@ -471,7 +471,8 @@ impl Body for ResponseBody {
     }
 }
 
-/// 403 with the challenge of the gate: the token names no user, or one that no field can hold.
+/// 403 with a challenge: the token names no user, or its user is neither a string nor an integer of 64
+/// bits. (Only `/auth` also demands that the user fits into a field.)
 impl From<NoUser> for Response {
     fn from(reason: NoUser) -> Self {
         Self::challenge(reason.into())
@@ -490,7 +491,7 @@ impl IntoResponse for Response {
     }
 }
 
-/// Both are responses: `?` ends a handler with the one that says why.
+/// `Ok` and `Err` are both sent. `?` returns an error response early.
 impl IntoResponse for Result<Response, Response> {
     fn into_response(self) -> Response {
         self.unwrap_or_else(|response| response)

@@ -86,7 +86,8 @@ fn is_host_and_port(text: &[u8]) -> bool {
     }
 }
 
-/// What follows a `reg-name` that is not empty, in which two hexadecimal digits follow each `%`.
+/// The rest of the text behind a `reg-name` that is not empty and in which each `%` is followed by two
+/// hexadecimal digits.
 fn after_name(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     loop {

@@ -353,8 +353,8 @@ fn reset(stream: TcpStream) {
 struct Socket(Rc<TcpStream>);
 
 impl Socket {
-    /// A read that did not fill its buffer has taken all there was: the next one would only be told so.
-    /// Saves the system call that says it, as tokio's own reads do.
+    /// A read that did not fill its buffer has emptied the socket, and the next one would only find that.
+    /// Saves this system call, as tokio's own reads do.
     fn has_no_more(&self) {
         let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
         // What comes back is the error just made.

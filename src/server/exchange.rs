@@ -13,9 +13,9 @@
 //! | the client, to take a response, or one part of a stream | the kernel has no room for more of it | [`Limits::step_timeout`] |
 //! | a stream's next part | a response of unknown length has nothing to send | [`StreamLimit`] |
 //!
-//! hyper's read buffer never grows beyond [`MAX_HEAD_LEN`]: the exchange hands over no more than that
-//! before a request, and nothing more behind one that may be followed by the beginning of a head. What is
-//! left over goes to a fresh run of hyper.
+//! hyper's read buffer never grows beyond [`MAX_HEAD_LEN`]. The exchange hands over no more than that
+//! before a request. Behind a request it hands over nothing while the buffer may hold the beginning of
+//! another head; what is left over goes to a fresh run of hyper.
 //!
 //! [`Limits::step_timeout`]: super::Limits::step_timeout
 //! [`Limits::answer_timeout`]: super::Limits::answer_timeout
@@ -197,8 +197,8 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         self.hyper.into_parts().io.into_inner().io
     }
 
-    /// What hyper rejects before there is a request has its status from hyper, and no line in any log
-    /// but for this one.
+    /// What hyper rejects while it parses never reaches the service. hyper chooses the status, and this
+    /// is the only place that reports it.
     fn failed(&self, error: &hyper::Error) -> Event {
         let status = if error.is_parse_too_large() {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -267,7 +267,7 @@ pub(super) struct Progress {
     burst: Cell<usize>,
     /// They end in an empty line: behind a request, hyper's buffer holds nothing more.
     is_whole: Cell<bool>,
-    /// A read was refused, as hyper's buffer holds too much or unknown things.
+    /// A read was refused: hyper's buffer holds enough, or may hold the beginning of another head.
     is_full: Cell<bool>,
     /// The last read found nothing, or was refused.
     is_read_blocked: Cell<bool>,

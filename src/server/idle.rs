@@ -25,9 +25,9 @@ const IDLE_REST: Duration = Duration::from_millis(10);
 /// How long a head must have been arriving before its connection may be evicted.
 const HEAD_REST: Duration = Duration::from_secs(1);
 
-/// How long a new connection must have been silent before it may be evicted. Its place is one of as
-/// many as there are seats: silent connections that arrive slower than twice that number a second
-/// take none from others.
+/// How long a new connection must have been silent before it may be evicted. There are as many places
+/// as seats, so silent connections that arrive more slowly than twice that number a second never
+/// fill them.
 const NEW_REST: Duration = Duration::from_millis(500);
 
 /// How long a connection must have been lingering before it may be evicted: its last responses may be
@@ -129,7 +129,8 @@ impl Slot {
     }
 }
 
-/// A connection that may be evicted: how good a choice it is, and since when. The least is the best.
+/// A connection that may be evicted: its rank, and since when. The lowest rank comes first, then the
+/// earliest.
 pub(crate) type Candidate = (usize, Instant);
 
 /// A state, since when, and the slot's number. `None` stands before every time.

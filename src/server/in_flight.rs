@@ -185,7 +185,7 @@ struct Seen {
     since: Instant,
 }
 
-/// Whom a request in flight waits for.
+/// The party that a request in flight waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Party {
     Client,
@@ -196,8 +196,8 @@ enum Party {
 pub(super) struct InFlight<S: Application> {
     /// Dropped when it is late.
     work: Option<S::Future>,
-    /// The response, while the client does not take the one before or hyper has not looked for the
-    /// rest of the content.
+    /// A finished response, held back until the client has taken the one before, or until hyper has
+    /// looked for the rest of the content.
     held: Option<Response<Outgoing<S::Body>>>,
     /// The handler had dropped the content before hyper read the last time.
     skips_content: bool,
@@ -207,7 +207,7 @@ pub(super) struct InFlight<S: Application> {
     has_transfer_coding: bool,
     content: Option<Arc<ContentState>>,
     seen: Option<Seen>,
-    /// Only while the handler waits: for whom, since when, how long.
+    /// Only while the handler waits: the party it waits for, since when, and the rest of its time.
     timer: Option<(Party, Instant, Pin<Box<Sleep>>)>,
     /// How long the client may still take to send content.
     content_left: Duration,
@@ -264,7 +264,7 @@ impl<S: Application> InFlight<S> {
     }
 
     fn work(&mut self, cx: &mut Context<'_>) -> Poll<Response<Outgoing<S::Body>>> {
-        // A handler that still waits for content asks for it again. One that has given up does not.
+        // A handler that still waits for content asks for it again when it is polled.
         if let Some(content) = &self.content
             && content.is(ContentState::AWAITED)
         {

@@ -28,8 +28,8 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 /// unread bytes.
 const CLOSING_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// One response in this many that could give up its seat does, at each [`ROOM_INTERVAL`]: all that
-/// wait are served within a second, and few connections are closed for it.
+/// For every so many waiting connections, one response gives up its seat at each [`ROOM_INTERVAL`]: all
+/// are served within about a second, and few connections are closed for it.
 const WAITING_PER_WANTED: usize = 50;
 
 /// The most often that a full server says so.
@@ -236,7 +236,7 @@ async fn evict<S: Application>(hands: &[Hand<S>], need: Need) -> bool {
     best.is_some_and(|(_, hand)| hand.evict(need))
 }
 
-/// What the operator is told, each at most once a second.
+/// Lines for the operator, each kind at most once a second.
 pub(crate) struct Errors {
     lines: Option<Arc<Lines>>,
     full: std::cell::Cell<Option<Instant>>,

@@ -19,9 +19,10 @@ use super::idle::{Candidate, Idle, Need};
 use super::room::{Place, Room};
 use super::{Application, Engine, Limits, runtime};
 
-/// How often connections are swept for those whose time is up, and how often at the most if it is up
-/// sooner.
+/// The longest time between two sweeps for connections whose time is up.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The shortest.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What the connections of one thread share.
@@ -57,8 +58,8 @@ impl<S: Application> Worker<S> {
         spawn_local(Box::new(connection).serve(stream, place));
     }
 
-    /// Without connections there is nothing to sweep, and no reason to wake up. No time limit is shorter
-    /// than the interval: every connection is seen at least once before its time is up.
+    /// Without connections there is nothing to sweep, and no reason to wake up. A time limit of
+    /// [`SWEEP_INTERVAL`] or longer is kept to within [`MIN_SWEEP_INTERVAL`].
     async fn sweep(self: Rc<Self>) {
         let mut interval = SWEEP_INTERVAL;
         loop {
