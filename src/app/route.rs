@@ -38,6 +38,11 @@ impl<S, E: sealed::Endpoint<S>> Endpoint<S> for E {}
 mod sealed {
     use super::{IntoResponse, Progress, Replied, Request, Response};
 
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` is not what a handler returns",
+        label = "expected a `Response`, or a future of one",
+        note = "a handler that does not wait returns `Response`; only an `async` one may return `Result<Response, Response>`"
+    )]
     pub trait Reply {
         #[expect(private_interfaces, reason = "sealed")]
         fn reply(self, replied: &mut Replied);
@@ -60,6 +65,10 @@ mod sealed {
         }
     }
 
+    #[diagnostic::on_unimplemented(
+        message = "a handler cannot be a route by itself",
+        label = "say `open(…)`, `authenticated(…)` or `needs(scopes, …)`"
+    )]
     pub trait Endpoint<S> {
         /// Whether no response of the path may be stored.
         const IS_PROTECTED: bool;
