@@ -100,19 +100,24 @@ impl<S: Application> Connection<S> {
         let Wake::Readable(stream) = self.silent(stream, State::New, Instant::now()).await else {
             return;
         };
+        let first_byte = Instant::now();
         let Some(seat) = self.seat(&stream).await else {
             return;
         };
         drop(place);
-        if let Some(last) = self.seated(stream).await {
+        if let Some(last) = self.seated(stream, first_byte).await {
             Box::pin(self.linger(last, seat)).await;
         }
     }
 
     /// Serves requests. Returns the stream if the last response is written to it.
-    async fn seated(&self, mut stream: TcpStream) -> Option<TcpStream> {
+    ///
+    /// The time of the first head begins with its first byte, also while that waits for a seat:
+    /// otherwise each half head would keep a seat for as long as all before it.
+    async fn seated(&self, mut stream: TcpStream, first_byte: Instant) -> Option<TcpStream> {
+        let mut deadline = Some(after(first_byte, self.worker.limits().step_timeout));
         loop {
-            let end = self.busy(stream).await;
+            let end = self.busy(stream, deadline.take()).await;
             let since = self.worker.idle.cool(&self.slot);
             match end {
                 End::Idle(idle) => match self.silent(idle, State::Parked, since).await {
@@ -173,9 +178,9 @@ impl<S: Application> Connection<S> {
     }
 
     /// Runs hyper until the connection is idle; keeps it warm if there is a free warm place.
-    async fn busy(&self, stream: TcpStream) -> End {
+    async fn busy(&self, stream: TcpStream, deadline: Option<Instant>) -> End {
         let idle = &self.worker.idle;
-        let mut exchange = self.exchange(Socket(Rc::new(stream)), Bytes::new(), None);
+        let mut exchange = self.exchange(Socket(Rc::new(stream)), Bytes::new(), deadline);
         loop {
             let event = poll_fn(|cx| {
                 let requests = exchange.requests();

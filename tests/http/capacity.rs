@@ -136,6 +136,30 @@ fn silent_connections_keep_no_client_waiting() {
     }
 }
 
+/// Each of them may have a seat for a second, but not one after the other.
+#[test]
+fn half_heads_of_many_times_the_seats_make_room_after_a_second() {
+    for workers in ["1", "2"] {
+        let server = server(workers, "8");
+        let half = || {
+            let mut client = server.connect();
+            client.send(&GET[..20]);
+            client
+        };
+        // Seats and places are full of them.
+        let _halves: Vec<_> = (0..16).map(|_| half()).collect();
+        let since = Instant::now();
+        let mut good = server.connect();
+        good.send(GET);
+        assert_eq!(good.response().status, 200);
+        let took = since.elapsed();
+        assert!(
+            took < Duration::from_millis(1900),
+            "answered after {took:?}"
+        );
+    }
+}
+
 #[test]
 fn client_that_resets_while_it_waits_gives_up_its_place() {
     for workers in ["1", "2"] {
