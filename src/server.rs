@@ -64,6 +64,10 @@ const RECEIVE_BUFFER_LEN: u32 = 64 * 1024;
 /// heard of it yet.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// How long a new connection may still be silent once the listener is closed: its request may be on the
+/// way.
+const NEW_GRACE: Duration = Duration::from_millis(50);
+
 /// How often the drain looks whether it is complete.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -392,6 +396,7 @@ impl<S: Application> Server<S> {
         {
             self.hand_over(stream, peer, place);
         }
+        sleep(NEW_GRACE).await;
         for hand in &self.hands {
             hand.close_all();
         }
