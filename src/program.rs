@@ -6,6 +6,7 @@ mod token;
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -42,6 +43,9 @@ A token is for the user \"demo\" and valid for an hour (3600) unless --sub and -
 
 Configuration is by environment variables; see the README. Each with its default:
 ";
+
+/// Descriptors that the event loop, its signals and the listener take before the first connection.
+const SPARE_DESCRIPTORS: usize = 7;
 
 /// How long to wait at exit for the last lines to be written, both outputs together.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
@@ -200,6 +204,12 @@ fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Res
         }
     };
 
+    // tokio panics where it has no descriptor for its signals.
+    let spare = (0..SPARE_DESCRIPTORS).map(|_| File::open("/dev/null"));
+    let spare: Vec<_> = spare
+        .collect::<io::Result<_>>()
+        .map_err(|error| Failure::system("cannot open the descriptors of a server", &error))?;
+    drop(spare);
     let runtime =
         runtime().map_err(|error| Failure::system("cannot start the event loop", &error))?;
     let outcome = runtime.block_on(async {
@@ -207,7 +217,10 @@ fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Res
         let shutdown = shutdown_signal().map_err(signals)?;
         reload_at_hangup(verifier, Arc::clone(err)).map_err(signals)?;
         let listener = listen(config.address, &config.limits).map_err(|error| {
-            Failure::system(format!("cannot listen on {}", config.address), &error)
+            Failure::system(
+                format!("API_HOST, API_PORT: cannot listen on {}", config.address),
+                &error,
+            )
         })?;
         let url = format!("http://{}", listener.local_addr().unwrap_or(config.address));
         let mut limits = config.limits;

@@ -711,7 +711,10 @@ fn warnings(variables: &[(&str, &OsStr)]) -> Vec<String> {
     assert_eq!((finished.status, &*finished.output), (Some(1), ""));
     let mut lines: Vec<_> = finished.errors.lines().map(str::to_owned).collect();
     let last = lines.pop().expect("a line");
-    assert!(last.starts_with("cannot listen on "), "{finished:?}");
+    assert!(
+        last.starts_with("API_HOST, API_PORT: cannot listen on "),
+        "{finished:?}"
+    );
     for line in &lines {
         assert!(line.starts_with("warning: "), "{line}");
         assert!(!line.contains(char::is_control), "{line}");

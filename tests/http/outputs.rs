@@ -302,7 +302,7 @@ fn without_threads_every_command_and_every_failure_prints() {
             &[],
             1,
             "",
-            "cannot listen on 192.0.2.1",
+            "API_HOST, API_PORT: cannot listen on 192.0.2.1",
         ),
         (
             &[
