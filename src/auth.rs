@@ -120,7 +120,7 @@ impl Challenge {
             }
             Self::InvalidToken(error) => error.description(),
             Self::InsufficientScope => {
-                "the token does not grant every scope that this resource demands"
+                "the token does not grant every scope that this resource demands (at most 16, none empty)"
             }
             Self::MissingSubject => {
                 "the token has no user: it lacks the claim that JWT_USER_CLAIM names (by default sub)"

@@ -44,10 +44,12 @@ async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Ar
                     errors.push(warning);
                 }
                 let previous = match tokens.previous {
-                    Some(_) => "and the previous one",
-                    None => "and no previous one",
+                    Some(_) => "a previous one is accepted too",
+                    None => "there is no previous one",
                 };
-                errors.push(&format!("reloaded the secrets: the current one {previous}"));
+                errors.push(&format!(
+                    "reloaded the secrets from their files: {previous}"
+                ));
             }
             Err(error) => errors.push(&format!("kept the old secrets: {error}")),
         }
