@@ -7,6 +7,11 @@ RUN libc=$(rustc --print target-libdir --target "$(.ci/build-static --target)") 
     && .ci/build-static
 
 FROM scratch
+LABEL org.opencontainers.image.title="resource-server" \
+    org.opencontainers.image.description="A minimal HTTP/1.1 resource server on raw hyper that verifies HS256 JSON Web Tokens itself" \
+    org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+    org.opencontainers.image.version="0.1.0"
+COPY LICENSE-* /licenses/
 COPY --from=build /build/target/static/resource-server /resource-server
 ENV API_HOST=0.0.0.0
 EXPOSE 5000
