@@ -88,8 +88,7 @@ class Engine:
                 (root / name).symlink_to(os.readlink(f"/{name}"))
         (self.folder / "Dockerfile.rust").write_text(
             "FROM scratch\nENV PATH=/rust/bin:/usr/bin CARGO_HOME=/cargo CARGO_NET_OFFLINE=true\nCOPY . /\n")
-        self("build", *options, "--tag", "docker.io/library/rust:1-slim",
-             "--file", f"{self.folder}/Dockerfile.rust", str(root))
+        self("build", *options, "--tag", "rust:1-slim", "--file", f"{self.folder}/Dockerfile.rust", str(root))
         toolchain = command("rustc", "--print", "sysroot", cwd=ROOT)[1].strip()
         cargo = os.environ.get("CARGO_HOME", os.path.expanduser("~/.cargo"))
         mounts = {"/usr": "/usr", "/etc/alternatives": "/etc/alternatives", toolchain: "/rust", cargo: "/cargo"}
