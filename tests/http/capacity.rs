@@ -13,6 +13,9 @@ const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 /// Longer than a server with room needs for an answer.
 const A_WHILE: Duration = Duration::from_millis(300);
 
+/// Far less than the second after which a head may be cut.
+const A_MOMENT: Duration = Duration::from_millis(100);
+
 fn server(workers: &str, max_connections: &str) -> Server {
     Server::with(&[
         ("API_WORKERS", workers),
@@ -40,10 +43,13 @@ fn cap_over_all_workers_lets_the_next_wait_until_there_is_room() {
         for client in &mut waiting {
             client.send(GET);
         }
-        assert!(!waiting[0].is_closed_within(A_WHILE));
+        assert!(!waiting[0].is_closed_within(A_MOMENT));
+        // All before a response is read: a head that takes a second may be cut.
         for client in &mut seated {
             client.send(&GET[20..GET.len() - 2]);
             client.send("Connection: close\r\n\r\n");
+        }
+        for client in &mut seated {
             assert_eq!(client.response().status, 200);
             assert!(client.rest().is_empty());
         }
@@ -90,7 +96,7 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
 #[test]
 fn clients_at_four_times_the_seats_are_all_answered() {
     const SEATS: usize = 8;
-    const REQUESTS: usize = 25;
+    const REQUESTS: usize = 12;
     for (workers, delay) in [("1", 0), ("1", 2), ("1", 20), ("2", 20)] {
         let server = server(workers, &SEATS.to_string());
         let address = server.address;
@@ -299,7 +305,7 @@ fn half_a_head_after_an_answer_is_not_dropped_for_a_new_connection() {
         }
         let mut waiting = server.connect();
         waiting.send(GET);
-        assert!(!waiting.is_closed_within(A_WHILE));
+        assert!(!waiting.is_closed_within(A_MOMENT));
         for client in &mut halves {
             client.send(&GET[30..]);
             assert_eq!(client.response().status, 200);
@@ -388,7 +394,7 @@ fn descriptors_that_run_out_are_the_cap() {
             client.send(bytes);
             client
         };
-        let mut clients: Vec<_> = (0..200).map(|_| sent(GET)).collect();
+        let mut clients: Vec<_> = (0..100).map(|_| sent(GET)).collect();
         for client in &mut clients {
             assert_eq!(client.response().status, 200);
         }
@@ -399,7 +405,7 @@ fn descriptors_that_run_out_are_the_cap() {
         eventually("no descriptor is left", || server.descriptors() >= 64);
         let before = server.processor_time();
         let measured = Instant::now();
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(300));
         let used = server.processor_time() - before;
         let share = used as f64 / 100.0 / measured.elapsed().as_secs_f64();
         assert!(share < 0.1, "{share} of a core while nothing can be done");

@@ -282,7 +282,7 @@ fn listen_queue_is_no_longer_than_the_limit() {
 fn unread_pipelines_leave_nothing_with_the_kernel() {
     let server = Server::with(&[("API_MAX_CONNECTIONS", "16"), ("API_HEADER_TIMEOUT", "1")]);
     let mut clients = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..100 {
         let mut client = Client::with_receive_buffer(server.address, 2048);
         client.send(GET.repeat(199));
         client.request("GET", "/resource", &["Connection: close"]);
