@@ -6,8 +6,8 @@ mod token;
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
-use std::fs::File;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -44,8 +44,9 @@ A token is for the user \"demo\" and valid for an hour (3600) unless --sub and -
 Configuration is by environment variables; see the README. Each with its default:
 ";
 
-/// Descriptors that the event loop, its signals and the listener take before the first connection.
-const SPARE_DESCRIPTORS: usize = 7;
+/// Half of the descriptors that the event loop and its signals take, as pairs of sockets: a container has
+/// no file to open.
+const SPARE_PAIRS: usize = 3;
 
 /// How long to wait at exit for the last lines to be written, both outputs together.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
@@ -205,7 +206,7 @@ fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Res
     };
 
     // tokio panics where it has no descriptor for its signals.
-    let spare = (0..SPARE_DESCRIPTORS).map(|_| File::open("/dev/null"));
+    let spare = (0..SPARE_PAIRS).map(|_| UnixStream::pair());
     let spare: Vec<_> = spare
         .collect::<io::Result<_>>()
         .map_err(|error| Failure::system("cannot open the descriptors of a server", &error))?;
