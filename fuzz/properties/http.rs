@@ -278,7 +278,7 @@ impl Client {
     }
 }
 
-/// What nobody can guess.
+/// What no input can guess.
 static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let mut secret = [0; 32];
     let mut random = File::open("/dev/urandom").expect("a source of randomness");

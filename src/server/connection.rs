@@ -160,8 +160,8 @@ impl<S: Application> Connection<S> {
         }
     }
 
-    /// Takes a seat, or waits for one in the order of arrival.
-    /// `None` if the client resets the connection meanwhile.
+    /// Takes a seat, or waits for one in the order of arrival. `None` if the client resets the
+    /// connection meanwhile.
     async fn seat(&self, stream: &TcpStream) -> Option<Seat> {
         if let Some(seat) = self.worker.room.free_seat() {
             return Some(seat);

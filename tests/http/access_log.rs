@@ -36,7 +36,7 @@ fn entry_has_the_fields_of_the_contract_and_no_other() {
     let server = logging();
     let expired = token(r#"{"sub":"alice","exp":1}"#);
     let spaced = token(r#"{"sub":"a b"}"#);
-    let nobody = token(r#"{"scope":"read"}"#);
+    let nameless = token(r#"{"scope":"read"}"#);
     let reader = token(r#"{"sub":"alice","scope":"read"}"#);
     let good = good_token();
     let bearer = |token: &str| format!("Authorization: Bearer {token}");
@@ -126,7 +126,7 @@ fn entry_has_the_fields_of_the_contract_and_no_other() {
         (
             "GET",
             "/auth",
-            bearer(&nobody),
+            bearer(&nameless),
             403,
             Some(("unusable_subject", "missing_subject")),
             None,
@@ -134,7 +134,7 @@ fn entry_has_the_fields_of_the_contract_and_no_other() {
         (
             "GET",
             "/auth/read",
-            bearer(&nobody),
+            bearer(&nameless),
             403,
             Some(("unusable_subject", "missing_subject")),
             None,

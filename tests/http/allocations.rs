@@ -77,7 +77,7 @@ fn built_in_routes_allocate_the_payload_the_user_and_the_named_scopes_alone() {
     let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
     let good = token(r#"{"sub":"alice","scope":"read write"}"#);
     let bad = format!("{}AAAA", &good[..good.len() - 4]);
-    let nobody = token(r#"{"scope":"read"}"#);
+    let nameless = token(r#"{"scope":"read"}"#);
     runtime().expect("a runtime").block_on(async {
         let worker = site()
             .worker(Cached::new(verifier), false)
@@ -130,7 +130,7 @@ fn built_in_routes_allocate_the_payload_the_user_and_the_named_scopes_alone() {
             ("GET", "/resource/secret", &good, "200", 1),
             ("POST", "/auth", &good, "200", 2),
             ("GET", "/auth/read+write", &good, "200", 2),
-            ("GET", "/auth", &nobody, "403", 1),
+            ("GET", "/auth", &nameless, "403", 1),
             ("GET", "/auth/admin", &good, "403", 2),
             ("GET", "/auth/read+admin", &good, "403", 2),
             ("GET", "/auth/", &good, "403", 1),

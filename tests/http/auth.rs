@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use crate::harness::{PATIENCE, Response, Server, good_token, token};
 
-/// Methods that proxies keep from their clients, and some that nobody has registered.
+/// Methods that proxies keep from their clients, and some that are not registered.
 const METHODS: [&str; 14] = [
     "GET",
     "HEAD",
@@ -302,7 +302,7 @@ fn every_demanded_scope_must_be_granted() {
         ("/auth/admin?read", r#""read""#, 403),
         ("/auth/read#+admin", r#""read""#, 200),
         ("/auth?scope=admin", r#""read""#, 200),
-        // An empty word is granted to nobody.
+        // An empty word is granted to no token.
         ("/auth/", r#""read""#, 403),
         ("/auth/", r#""""#, 403),
         ("/auth/?read", r#""read""#, 403),
@@ -386,7 +386,7 @@ fn challenge_names_the_demanded_scopes_if_they_are_short_and_scope_tokens() {
     }
 }
 
-/// Who asks comes before what may be done.
+/// The token is checked before the scopes.
 #[test]
 fn demand_without_a_valid_token_is_the_question_without_it() {
     let server = Server::start();

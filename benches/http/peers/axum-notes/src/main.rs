@@ -36,7 +36,7 @@ struct Claims {
     sub: String,
     #[expect(
         dead_code,
-        reason = "decoded as an application would, read by nobody here"
+        reason = "decoded as an application would, and not read here"
     )]
     exp: u64,
     #[serde(default)]
