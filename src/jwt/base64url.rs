@@ -68,11 +68,11 @@ mod tests {
 
     #[test]
     fn engine_decodes_as_the_portable_one_does() {
-        // Miri interprets: it gets the bytes at the edges of the alphabet.
-        let bytes: Vec<u8> = if cfg!(miri) {
-            b"\0+,-./09:=@AZ[^_`az{\x7f\x80\xff".to_vec()
+        // Miri interprets: it gets two bytes outside the alphabet and one inside, at some positions.
+        let (bytes, step) = if cfg!(miri) {
+            (b"A=\xff".to_vec(), 13)
         } else {
-            (0..=u8::MAX).collect()
+            ((0..=u8::MAX).collect::<Vec<u8>>(), 1)
         };
         for len in LENGTHS {
             let plain: Vec<u8> = (0..=u8::MAX)
@@ -84,7 +84,7 @@ mod tests {
             encode(&plain, &mut text);
             assert_eq!(text, PORTABLE.encode(&plain));
             let text = text.into_bytes();
-            for position in 0..text.len() {
+            for position in (0..text.len()).step_by(step) {
                 for byte in &bytes {
                     let mut changed = text.clone();
                     if let Some(place) = changed.get_mut(position) {
