@@ -41,6 +41,9 @@ const O_NONBLOCK: i32 = if cfg!(target_os = "macos") {
     0
 };
 
+/// The quotation marks of shells and `.env` files, and those that word processors make of them.
+const QUOTES: [&str; 9] = ["\"", "'", "“", "”", "„", "‘", "’", "«", "»"];
+
 /// The two secrets, read at one time.
 #[derive(PartialEq, Eq)]
 pub(super) struct Secrets {
@@ -118,10 +121,11 @@ fn settled<T: PartialEq>(mut read: impl FnMut() -> T) -> Option<T> {
 impl Secret {
     /// What looks as if it was not meant to be part of the secret.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        const QUOTES: [u8; 2] = [b'"', b'\''];
         let (mark, text) = without_byte_order_mark(&self.bytes);
-        let is_quoted =
-            matches!(text, [first, .., last] if QUOTES.contains(first) && QUOTES.contains(last));
+        let is_quoted = QUOTES
+            .iter()
+            .find_map(|quote| text.strip_prefix(quote.as_bytes()))
+            .is_some_and(|rest| QUOTES.iter().any(|quote| rest.ends_with(quote.as_bytes())));
         let has_outer_space = {
             let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
             let is_space_in_text = || {
