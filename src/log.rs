@@ -13,15 +13,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes of lines that may wait for a slow reader, about 1,000 requests; further lines are dropped
-/// and counted, but a line is always taken when none is waiting.
-const MAX_WAITING: usize = 128 * 1024;
+/// Bytes of lines that may wait for a slow reader, about 1,000 requests. Further lines are dropped
+/// and counted; a line is always taken when none is waiting.
+pub const MAX_WAITING: usize = 128 * 1024;
 
 /// The time between two attempts to start the thread that writes.
 const THREAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The first and the longest pause before a non-blocking output that is full is tried again. The
-/// standard library cannot wait for one.
+/// The first and the longest pause before a full non-blocking output is tried again: the standard
+/// library cannot wait for one.
 const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// How long a panic waits for its line to be written.
@@ -30,12 +30,12 @@ const PANIC_TIMEOUT: Duration = Duration::from_millis(500);
 /// Characters of a panic's message that are shown.
 const MAX_PANIC_MESSAGE: usize = 500;
 
-/// Where lines and the output of commands go. Not [`io::Stdout`], which buffers, and which takes a
-/// descriptor that cannot be written for a success.
+/// Where lines and the output of commands go. Not [`io::Stdout`], which buffers, and which reports
+/// success for a descriptor that cannot be written to.
 pub type Output = Box<dyn Write + Send>;
 
-/// Standard output or standard error, without a buffer. If there is no descriptor to spare for
-/// that, as the standard library has it.
+/// Standard output or standard error, without a buffer. If no descriptor is left for a copy, the
+/// standard library's own handle.
 pub fn output(stream: impl AsFd + Write + Send + 'static) -> Output {
     let descriptor = stream.as_fd().try_clone_to_owned();
     match descriptor {
@@ -44,7 +44,7 @@ pub fn output(stream: impl AsFd + Write + Send + 'static) -> Output {
     }
 }
 
-/// Writes a text whole, and waits for its reader as long as it takes, also where the output is
+/// Writes the whole text. Waits for its reader as long as it takes, even if the output is
 /// non-blocking.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ pub fn write_whole(output: &mut dyn Write, text: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
-/// As [`write_whole`]; an error comes with how many bytes were written before it.
+/// As [`write_whole`]; an error comes with the number of bytes written before it.
 fn write_from_start(output: &mut dyn Write, text: &[u8]) -> Result<(), (usize, io::Error)> {
     let (first, longest) = RETRY_INTERVALS;
     let mut pause = first;
@@ -85,13 +85,13 @@ pub struct Lines {
 }
 
 struct Queue {
-    /// Until the thread that writes has it.
+    /// `None` once the thread that writes has it.
     writer: Option<Writer>,
     thread: Thread,
     waiting: String,
     dropped: u64,
     is_writing: bool,
-    /// How many were dropped is to be reported without waiting for another line.
+    /// Whether the count of dropped lines is reported without waiting for another line.
     is_ending: bool,
 }
 
@@ -104,16 +104,17 @@ impl Queue {
 /// The thread that writes.
 #[derive(Clone, Copy)]
 enum Thread {
-    /// No line has asked for it yet.
+    /// No line has needed it yet.
     Unneeded,
     Started,
-    /// The system had none at this time.
-    Refused(Instant),
+    /// The system could not create one at this time.
+    Unavailable(Instant),
 }
 
 impl Lines {
-    /// Lines for `output`, on a thread that begins with the first of them and ends with the
-    /// process. While there can be none, lines wait, and are dropped and counted when too many do.
+    /// Lines for `output`, written by a thread that starts with the first line and ends with the
+    /// process. While the system cannot create it, lines wait; beyond the limit they are dropped and
+    /// counted.
     #[must_use]
     pub fn new(output: Output) -> Arc<Self> {
         Arc::new(Self {
@@ -132,7 +133,7 @@ impl Lines {
         })
     }
 
-    /// Hands over a line, without its end, and never waits for the output.
+    /// Hands over a line without its line end. Never waits for the output.
     pub fn push(self: &Arc<Self>, line: &str) {
         let mut queue = self.queue();
         if !queue.waiting.is_empty() && queue.waiting.len() + line.len() >= MAX_WAITING {
@@ -144,41 +145,53 @@ impl Lines {
             queue.waiting.push_str(line);
             queue.waiting.push('\n');
         }
-        let wants_thread = match queue.thread {
+        let is_due = match queue.thread {
             Thread::Started => false,
             Thread::Unneeded => true,
-            Thread::Refused(at) => at.elapsed() >= THREAD_INTERVAL,
+            Thread::Unavailable(at) => at.elapsed() >= THREAD_INTERVAL,
         };
-        if wants_thread {
-            let lines = Arc::clone(self);
-            let thread = thread::Builder::new()
-                .name("log".into())
-                .spawn(move || lines.write_all());
-            queue.thread = match thread {
-                Ok(_) => Thread::Started,
-                Err(_) => Thread::Refused(Instant::now()),
-            };
+        if is_due {
+            self.start_thread(&mut queue);
         }
     }
 
-    /// Waits until every line is written, and how many were dropped, but not beyond `deadline`.
-    pub fn flush(&self, deadline: Instant) {
+    fn start_thread(self: &Arc<Self>, queue: &mut Queue) {
+        let lines = Arc::clone(self);
+        let thread = thread::Builder::new()
+            .name("log".into())
+            .spawn(move || lines.write_all());
+        queue.thread = match thread {
+            Ok(_) => Thread::Started,
+            Err(_) => Thread::Unavailable(Instant::now()),
+        };
+    }
+
+    /// Waits until every line and the count of dropped ones are written, at most until `deadline`. If
+    /// the thread could not be created before, tries until then: the workers' threads are ending.
+    pub fn flush(self: &Arc<Self>, deadline: Instant) {
+        let left = || deadline.saturating_duration_since(Instant::now());
         let mut queue = self.queue();
+        queue.is_ending = true;
+        while queue.has_work() && !matches!(queue.thread, Thread::Started) && !left().is_zero() {
+            self.start_thread(&mut queue);
+            let (_, pause) = RETRY_INTERVALS;
+            // Without the lock, which the new thread needs.
+            let waited = self.changed.wait_timeout(queue, pause.min(left()));
+            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         if matches!(queue.thread, Thread::Started) {
-            queue.is_ending = true;
             self.changed.notify_all();
-            let timeout = deadline.saturating_duration_since(Instant::now());
             let is_busy = |queue: &mut Queue| queue.is_writing || queue.has_work();
-            drop(self.changed.wait_timeout_while(queue, timeout, is_busy));
+            drop(self.changed.wait_timeout_while(queue, left(), is_busy));
         }
     }
 
-    /// If the system has no thread for them, writes the lines that wait on the caller's, and waits
-    /// for the output. For the lines before the server serves and after it has failed.
+    /// If the system has no thread for them, writes the waiting lines on the caller's thread, and
+    /// waits for the output. For lines before the server serves and after it has failed.
     pub fn write_without_thread(&self) {
         let mut queue = self.queue();
         // A thread that has started may not have taken the writer yet.
-        if matches!(queue.thread, Thread::Refused(_))
+        if matches!(queue.thread, Thread::Unavailable(_))
             && let Some(mut writer) = queue.writer.take()
         {
             let lines = mem::take(&mut queue.waiting);
@@ -187,7 +200,7 @@ impl Lines {
         }
     }
 
-    /// Writes what comes, all that waits at a time.
+    /// Writes lines as they come, all that wait at a time.
     fn write_all(&self) {
         let Some(mut writer) = self.queue().writer.take() else {
             return;
@@ -217,23 +230,23 @@ impl Lines {
     }
 }
 
-/// Prints nothing of what waits.
+/// Shows no line.
 impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Lines(..)")
     }
 }
 
-/// An output that has whole lines in it, but for the last one after an error.
+/// An output that receives whole lines; after an error the last one may be unfinished.
 struct Writer {
     output: Output,
-    /// The rest of a line whose beginning is written.
+    /// The rest of a line whose beginning has been written.
     unfinished: Vec<u8>,
 }
 
 impl Writer {
-    /// Writes whole lines, and after them how many were dropped before. Returns how many are
-    /// dropped and not reported now. Waits for the output as long as it takes.
+    /// Writes whole lines, and after them the count of lines dropped before. Returns the count of
+    /// dropped lines that is still to be reported. Waits for the output as long as it takes.
     fn write(&mut self, lines: &str, dropped: u64) -> u64 {
         let lost = self.write_lines(lines.as_bytes());
         if lost > 0 || dropped == 0 {
@@ -246,7 +259,7 @@ impl Writer {
         }
     }
 
-    /// Returns how many lines are lost. An error is for lack of room, perhaps, which comes back.
+    /// Returns how many lines are lost. An error may be temporary: a full disk can get room again.
     fn write_lines(&mut self, lines: &[u8]) -> u64 {
         let unfinished = mem::take(&mut self.unfinished);
         if let Err((written, _)) = write_from_start(&mut *self.output, &unfinished) {
@@ -278,17 +291,17 @@ fn count_lines(text: &[u8]) -> u64 {
 }
 
 /// From now on a panic on any thread ends the process, with one line on standard error that says
-/// where it was: a worker that is gone would otherwise attract every new connection, as it has the
-/// fewest.
+/// where it was. Otherwise a dead worker, which has the fewest connections, would attract every new
+/// one.
 ///
-/// The line waits for its reader for half a second at most.
+/// The line waits for its reader for at most half a second.
 pub fn abort_on_panic() {
     panic::set_hook(Box::new(|panic| {
         let line = panic_line(panic);
         // A blocked output must not keep the process.
         let (report, written) = channel();
         let write = move || {
-            // An error leaves nothing to be done.
+            // There is nothing left to do about an error.
             let _ = write_whole(&mut *output(io::stderr()), line.as_bytes());
             // The receiver is gone if that took too long.
             let _ = report.send(());

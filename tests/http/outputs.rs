@@ -243,24 +243,36 @@ fn non_blocking_output_breaks_no_line_and_its_losses_are_counted() {
 /// The program where no thread can be created besides its first: as a user of its own, whose only
 /// process it is, or as one that has too many.
 fn without_threads(variables: &[(&str, &str)], arguments: &[&str]) -> Command {
-    const USER: u32 = 54_321;
+    with_threads(1, 54_321, variables, arguments)
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// The program with this many threads at most, if we are the superuser and can make it this user's.
+fn with_threads(
+    count: usize,
+    user: u32,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+) -> Command {
     // Shells differ in the letter for processes.
-    const SCRIPT: &str = "ulimit -u 1 2>/dev/null || ulimit -p 1; exec \"$0\" \"$@\"";
+    let script = format!("ulimit -u {count} 2>/dev/null || ulimit -p {count}; exec \"$0\" \"$@\"");
     let program = env!("CARGO_BIN_EXE_resource-server");
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     let mut command = Command::new("/bin/sh");
     command
-        .args(["-c", SCRIPT])
+        .args(["-c", &script])
         .env_clear()
         .envs(variables.iter().copied())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if is_root {
+    if is_root() {
         // The superuser may have as many as it likes, and another user need not have access to the
         // folder of the program.
         command
-            .uid(USER)
-            .gid(USER)
+            .uid(user)
+            .gid(user)
             .stdin(File::open(program).expect("the program"))
             .arg("/proc/self/fd/0");
     } else {
@@ -343,6 +355,28 @@ fn without_threads_the_server_says_where_it_listens_and_serves() {
     }
     server.signal("TERM");
     assert_eq!(server.wait(Duration::from_secs(1)).code(), Some(0));
+}
+
+/// A limit that the workers use up: the log gets a thread when they have ended.
+#[test]
+fn lines_that_wait_for_a_thread_are_written_at_the_end() {
+    if !is_root() {
+        return; // The count of another user's processes is not known.
+    }
+    let variables = [
+        ("API_PORT", "0"),
+        ("API_WORKERS", "2"),
+        ("API_LOG", "access"),
+        ("JWT_SECRET", SECRET),
+    ];
+    let mut server = Server::spawn(&mut with_threads(2, 54_322, &variables, &[]));
+    for _ in 0..20 {
+        assert_eq!(server.get("/resource", &[]).status, 200);
+    }
+    assert_eq!(server.output.try_recv().ok(), None);
+    server.signal("TERM");
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    assert_eq!(server.output.iter().count(), 20);
 }
 
 /// The default is as many workers as there are processors, and not more than can be had.
