@@ -73,7 +73,7 @@ use crate::server::{BoxError, Content};
 use crate::shared::Cached;
 
 mod access;
-mod gate;
+pub(crate) mod gate;
 mod handlers;
 mod request;
 mod response;

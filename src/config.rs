@@ -261,8 +261,8 @@ impl Config {
             tokens,
             warnings: Vec::new(),
         };
-        config.check_secret_lengths()?;
         if let Some(tokens) = &mut config.tokens {
+            config.warnings = tokens.check_secret_lengths(address)?;
             config.warnings.append(&mut tokens.warnings);
         }
         let known: Vec<_> = VARIABLES
@@ -273,19 +273,6 @@ impl Config {
         let names = env::vars_os().map(|(name, _)| name);
         config.warnings.extend(names::warnings(names, &known));
         Ok(config)
-    }
-
-    /// A secret under 32 bytes can be guessed offline from one token (RFC 7518 §3.2). On a loopback
-    /// address, where tutorials use short secrets, it is only a warning.
-    fn check_secret_lengths(&mut self) -> Result<(), ConfigError> {
-        for short in self.tokens.iter().flat_map(|tokens| &tokens.short_secrets) {
-            if !self.address.ip().to_canonical().is_loopback() {
-                return Err(short.error(" on an address that is not loopback"));
-            }
-            let warning = format!("warning: {}, accepted on loopback", short.error(""));
-            self.warnings.push(warning);
-        }
-        Ok(())
     }
 }
 
@@ -417,6 +404,30 @@ impl TokenConfig {
             warnings: Vec::new(),
             short_secrets: Vec::new(),
         })
+    }
+
+    /// Checks that no secret is too short for a server at this address, and returns a warning for each
+    /// that is short and accepted.
+    ///
+    /// A secret under [`Key::RECOMMENDED_LEN`] can be guessed offline from one token (RFC 7518 §3.2).
+    /// On a loopback address, where tutorials use short secrets, it is only a warning.
+    ///
+    /// # Errors
+    ///
+    /// The first short secret, if the address is not loopback.
+    pub fn check_secret_lengths(&self, address: SocketAddr) -> Result<Vec<String>, ConfigError> {
+        let is_loopback = address.ip().to_canonical().is_loopback();
+        let check = |short: &ShortSecret| {
+            if is_loopback {
+                Ok(format!(
+                    "warning: {}, accepted on loopback",
+                    short.error("")
+                ))
+            } else {
+                Err(short.error(" on an address that is not loopback"))
+            }
+        };
+        self.short_secrets.iter().map(check).collect()
     }
 
     /// The verifier for them.

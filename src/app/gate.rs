@@ -48,7 +48,7 @@ pub(super) fn refusal(claims: &VerifiedClaims, scopes: &str) -> Option<Response>
 }
 
 /// The user as the value of a field: 1 to 255 visible ASCII characters, no space.
-fn user(claims: &VerifiedClaims) -> Result<HeaderValue, Challenge> {
+pub(crate) fn user(claims: &VerifiedClaims) -> Result<HeaderValue, Challenge> {
     let user = claims.user()?;
     let is_usable = (1..=MAX_USER_LEN).contains(&user.len())
         && user.bytes().all(|byte| byte.is_ascii_graphic());

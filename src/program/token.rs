@@ -3,7 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Failure, complain, print};
-use crate::config::{TokenConfig, integer};
+use crate::app::gate::user;
+use crate::config::{TokenConfig, address, integer};
 
 /// Default token lifetime in seconds; also that of a trial run's token.
 const DEFAULT_TTL: u64 = 3600;
@@ -54,12 +55,32 @@ pub(super) fn token(options: &[&str]) -> Result<(), Failure> {
         all.set(name, if is_json { value.into() } else { json(value) });
     }
     let token = all.sign(&tokens);
-    if let Err(error) = tokens.verifier().verify(&token, SystemTime::now().into()) {
-        complain(&format!(
+    warn_of_rejection(&tokens, &token);
+    print(&token)
+}
+
+/// Prints a warning for each reason that a server of this configuration has to reject the token. To see
+/// the rejection may be the purpose of the token.
+fn warn_of_rejection(tokens: &TokenConfig, token: &str) {
+    match tokens.verifier().verify(token, SystemTime::now().into()) {
+        Err(error) => complain(&format!(
             "warning: this configuration rejects the token: {error}"
+        )),
+        Ok(claims) => {
+            if let Err(challenge) = user(&claims) {
+                let message = challenge.message();
+                complain(&format!("warning: /auth rejects the token: {message}"));
+            }
+        }
+    }
+    // A server of another environment may accept the token, so an unusable address is not an error here.
+    if let Ok(address) = address()
+        && let Err(error) = tokens.check_secret_lengths(address)
+    {
+        complain(&format!(
+            "warning: no server starts with this secret: {error}"
         ));
     }
-    print(&token)
 }
 
 /// The claims of a token to be signed: names, each once, and values as JSON.

@@ -371,8 +371,9 @@ fn token_for_a_name_that_is_not_utf8_is_refused() {
     }
 }
 
+/// The user is exactly the one that was asked for. One that `/auth` rejects comes with its reason.
 #[test]
-fn token_names_any_subject_exactly() {
+fn token_names_any_subject_exactly_and_warns_of_one_that_auth_rejects() {
     let server = Server::with(&WITH_SECRET);
     for (name, is_usable) in [
         ("alice", true),
@@ -390,16 +391,75 @@ fn token_names_any_subject_exactly() {
         ("Jürgen 日本 😀", false),
         ("\u{2028}", false),
     ] {
-        let token = printed_token(&WITH_SECRET, &["--sub", name]);
-        assert_eq!(claims(&token)["sub"], name, "{name:?}");
-        let secret = server.get_with_token("/resource/secret", &token);
+        let finished = run(&WITH_SECRET, &["token", "--sub", name]);
+        assert_eq!(finished.status, Some(0), "{finished:?}");
+        let token = finished.output.trim_end();
+        assert_eq!(claims(token)["sub"], name, "{name:?}");
+        let secret = server.get_with_token("/resource/secret", token);
         assert_eq!(secret.status, 200, "{name:?}");
-        let auth = server.get_with_token("/auth", &token);
+        let auth = server.get_with_token("/auth", token);
         if is_usable {
             assert_eq!(auth.field("x-auth-request-user"), Some(name));
+            assert_eq!(finished.errors, "", "{name:?}");
         } else {
             assert_eq!(auth.status, 403, "{name:?}");
+            let reason = finished
+                .errors
+                .strip_prefix("warning: /auth rejects the token: ");
+            let reason = reason.expect("a warning").trim_end();
+            let challenge = auth.field("www-authenticate").expect("a challenge");
+            assert!(
+                challenge.contains(&format!(r#"error_description="{reason}""#)),
+                "{name:?} {reason} {challenge}"
+            );
         }
+    }
+}
+
+#[test]
+fn token_without_a_user_comes_with_a_warning() {
+    let finished = run(
+        &[("JWT_SECRET", SECRET), ("JWT_USER_CLAIM", "uid")],
+        &["token", "--claim", "uid=null"],
+    );
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    assert!(
+        finished
+            .errors
+            .starts_with("warning: /auth rejects the token: "),
+        "{finished:?}"
+    );
+}
+
+/// The server of this environment does not start, so it accepts no token.
+#[test]
+fn token_of_a_secret_that_is_too_short_for_the_address_comes_with_a_warning() {
+    for (host, is_accepted) in [
+        ("127.0.0.1", true),
+        ("0.0.0.0", false),
+        ("192.0.2.1", false),
+    ] {
+        let short = [
+            ("JWT_SECRET", "my super secret key"),
+            ("API_HOST", host),
+            ("API_PORT", "0"),
+        ];
+        let token = run(&short, &["token"]);
+        assert_eq!(token.status, Some(0), "{token:?}");
+        assert!(token.output.starts_with("eyJ"), "{token:?}");
+        if is_accepted {
+            assert_eq!(token.errors, "", "{host}");
+            continue;
+        }
+        let server = run(&short, &[]);
+        assert_fails(&server, 2);
+        assert_eq!(
+            token.errors,
+            format!(
+                "warning: no server starts with this secret: {}",
+                server.errors
+            )
+        );
     }
 }
 
