@@ -1,15 +1,20 @@
 //! A minimal HTTP/1.1 resource server on raw hyper, without a framework. It serves one public and
-//! one protected resource, and no request reaches the second without a valid HS256 JSON Web Token,
-//! which the server parses and verifies itself. The same engine serves other applications.
+//! one protected resource, and the protected one only to requests with a valid HS256 JSON Web Token,
+//! which it parses and verifies itself. The same engine serves other applications.
 //!
-//! Promised are [`run`], [`app`], [`auth`], [`jwt`], and of [`server`] what it takes to serve a hyper
-//! service; everything else serves the binary and its tests, and may change.
+//! # What is promised
+//!
+//! [`run`], [`app`], [`auth`] and [`jwt`], and of [`server`] what it takes to serve a hyper service:
+//! [`Server`](server::Server), [`Limits`](server::Limits), [`listen`](server::listen),
+//! [`runtime`](server::runtime), [`Application`](server::Application) and
+//! [`Observer`](server::Observer). Every other public item serves the binary and the tests, and may
+//! change.
 //!
 //! # What it trusts
 //!
-//! Its environment, the clock and the holders of the secret. Every byte from a socket is hostile
-//! until its MAC is right, and its size, pace and form are bounded before and after that. TLS,
-//! revocation, other algorithms and the permissions of users are not its business.
+//! Its environment, the clock and the holders of the secret. Every byte from a socket is hostile until
+//! its MAC is right, and its size, pace and form are bounded before and after that. TLS, revocation,
+//! other algorithms and the permissions of users are out of scope.
 //!
 //! # Map
 //!
@@ -25,6 +30,55 @@
 //! | [`jwt`] | tokens, without HTTP; all there is without the feature `server` |
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
+//!
+//! # House rules
+//!
+//! - Three wings and a bridge. [`jwt`] knows bytes, keys and time, and imports neither hyper nor tokio.
+//!   [`server`] knows sockets and time limits, and names no route and no token. [`app`] knows routes,
+//!   handlers and responses, and imports no tokio. Only [`auth`] knows both HTTP and the rules of tokens.
+//!   The tests named `layering` hold this.
+//! - One verb, one meaning: *parse* bytes to structure, *verify* the MAC, *validate* claims,
+//!   *authenticate* a request, *dispatch* it to a handler, *serve* a listener.
+//! - A connection is new, busy, warm or parked (together: idle), or lingering. A request gets a response
+//!   or is rejected.
+//! - A limit is a named constant with its unit and its reason, and has a test on both sides of it.
+//! - The clock and the socket are arguments: a test brings its own.
+//! - A test is named `<subject>_<condition>_<outcome>`, uses real sockets where a client can see the
+//!   difference, and waits for events, not for time.
+//! - A message is lower case without a final stop, names the cause and the remedy, and repeats nothing
+//!   from a token or a secret.
+//!
+//! # What to touch
+//!
+//! - For a new reason to reject a token: a variant of [`jwt::Error`] with its description and its id, its
+//!   place in [`jwt::Error::ALL`], a row in `src/jwt/review.md`, and a token in `tests/jwt/refusals.rs`.
+//!   The tests of `tests/jwt/review.rs` and `tests/jwt/refusals.rs` fail until they are there.
+//! - For a new reason to reject a request: a variant of [`auth::Challenge`] with its code, message and id,
+//!   its place in [`auth::Challenge::all`], and a request in `tests/http/bearer.rs`.
+//!   `readme::every_challenge_has_a_test_and_its_code_in_the_readme` fails until they are there.
+//! - For a new route: a line in `src/app/site.rs`, a handler in `src/app/handlers.rs`, a row in the
+//!   README, and requests in `tests/http/routes.rs`. `readme::every_route_has_a_row_and_a_test` fails
+//!   until they are there.
+//! - For a new variable: [`config::VARIABLES`], which is `--help`; a field of [`config::Config`] or
+//!   [`jwt::Policy`]; a row in the README; and `tests/http/configuration.rs`, with both ends of its range.
+//!   `readme::every_variable_has_a_test`, `readme::ranges_are_those_that_the_program_takes` and the tests
+//!   of `tests/http/commands.rs` fail until they are there.
+//!
+//! # Under load, in detail
+//!
+//! The README has the limits; these are their reasons.
+//!
+//! - The memory formula covers three times `API_MAX_CONNECTIONS`: connections that are served, that wait,
+//!   and that linger after their last response. A further lingering one keeps its seat; while others wait,
+//!   the longest-lingering one is reset after 0.2 s. The kernel's buffers are 170 + 170 KiB for the served
+//!   and the lingering, and 130 + 130 KiB for those in the waiting places and the listen queue, so 600 KiB
+//!   for each of `API_MAX_CONNECTIONS`. A connection whose client does not take its last response within
+//!   `API_HEADER_TIMEOUT` is reset, so that nothing of it stays with the kernel.
+//! - Requests pipelined behind a response with `Connection: close` get no response, and may be sent again.
+//! - The listen queue is no longer than `API_MAX_CONNECTIONS`: each connection in it can fill a receive
+//!   buffer. When more connect at once, Linux drops the SYN, and the client's kernel sends it again.
+//! - The client must take each part of a streaming response within `API_HEADER_TIMEOUT`.
+//! - A line of the access log has at most 64 characters of a method and of a path, and 255 of a user.
 
 #[cfg(not(unix))]
 compile_error!(
@@ -50,7 +104,7 @@ pub mod shared;
 #[cfg(feature = "server")]
 pub use program::run;
 
-/// The examples of the README compile.
+/// Compiles the examples of the README.
 #[cfg(all(doctest, feature = "server"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

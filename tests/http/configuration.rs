@@ -23,7 +23,7 @@ use crate::harness::{
 const BASE: [(&str, &str); 2] = [("API_PORT", "0"), ("JWT_SECRET", SECRET)];
 
 /// Whole numbers, and the least and the most of each.
-const NUMBERS: [(&str, u64, u64); 8] = [
+pub const NUMBERS: [(&str, u64, u64); 8] = [
     ("API_PORT", 0, 65_535),
     ("API_WORKERS", 1, 256),
     ("API_MAX_CONNECTIONS", 1, 1_000_000),

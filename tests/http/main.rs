@@ -25,6 +25,7 @@ mod limits;
 mod memory;
 mod outputs;
 mod own;
+mod readme;
 mod reload;
 mod routes;
 mod slow;
