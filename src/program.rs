@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::app::{App, access_line};
+use crate::app::{App, Worker, access_line};
 use crate::config::{Config, ConfigError, TokenConfig, VARIABLES};
 use crate::log::{Lines, abort_on_panic, output, write_whole};
 use crate::server::{Observer, Server, listen, runtime};
@@ -32,10 +32,10 @@ const COMMANDS: [(&str, &str); 5] = [
     (" --version | -V", ""),
 ];
 
-/// The column of a command's meaning, without the indentation.
+/// The column of a command's meaning, not counting the indentation.
 const COMMAND_WIDTH: usize = 51;
 
-/// Help between the commands and the variables.
+/// The part of the help between the commands and the variables.
 const HELP: &str = "
 
 A token is for the user \"demo\" and valid for an hour (3600) unless --sub and --ttl say otherwise.
@@ -44,14 +44,14 @@ A token is for the user \"demo\" and valid for an hour (3600) unless --sub and -
 Configuration is by environment variables; see the README. Each with its default:
 ";
 
-/// Half of the descriptors that the event loop and its signals take, as pairs of sockets: a container has
-/// no file to open.
+/// Half the number of descriptors that the event loop and its signals need. They are tried as pairs of
+/// sockets: an empty container has no file to open.
 const SPARE_PAIRS: usize = 3;
 
-/// How long to wait at exit for the last lines to be written, both outputs together.
+/// How long to wait at exit for the last lines to be written, on both outputs together.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Why the process ends, in one line, and with which status.
+/// Why the process ends, in one line, and its exit status.
 struct Failure {
     status: u8,
     line: String,
@@ -84,8 +84,8 @@ impl From<ConfigError> for Failure {
     }
 }
 
-/// Runs an application as a program: its arguments, its environment, its signals, its logs. Returns the
-/// exit status.
+/// Runs an application as a program, with its arguments, environment, signals and logs. Returns the exit
+/// status.
 ///
 /// Without arguments it serves until a signal ends it. A panic anywhere ends the process with a line that
 /// says where.
@@ -104,7 +104,7 @@ pub fn run<S: 'static>(app: App<S>) -> ExitCode {
         Some(unknown) => Err(Failure::usage(format!(
             "unknown arguments {unknown:?}: try --help"
         ))),
-        None => Err(Failure::usage("an argument is not UTF-8")),
+        None => Err(Failure::usage("an argument is not UTF-8: try --help")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,13 +115,13 @@ pub fn run<S: 'static>(app: App<S>) -> ExitCode {
     }
 }
 
-/// Prints what a command was asked for, whole: its reader may be slow.
+/// Prints the output of a command, and waits until its reader has taken the whole.
 fn print(text: &str) -> Result<(), Failure> {
     write_whole(&mut *output(io::stdout()), format!("{text}\n").as_bytes())
         .map_err(|error| Failure::system("cannot write to standard output", &error))
 }
 
-/// Prints a line on standard error. An error leaves nowhere to say so.
+/// Prints a line on standard error. If that fails, there is nowhere left to report it.
 fn complain(line: &str) {
     let _ = write_whole(&mut *output(io::stderr()), format!("{line}\n").as_bytes());
 }
@@ -171,52 +171,20 @@ fn serve<S: 'static>(app: App<S>) -> ExitCode {
 }
 
 fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Result<(), Failure> {
-    let config = Config::load(app.variables)?;
-    for warning in config.warnings {
-        err.push(&warning);
+    let mut config = Config::load(app.variables)?;
+    for warning in &config.warnings {
+        err.push(warning);
     }
-    let (tokens, trial_token) = if let Some(tokens) = config.tokens {
-        (tokens, None)
-    } else {
-        let tokens = TokenConfig::random().map_err(|error| {
-            Failure::system("cannot generate a secret from /dev/urandom", &error)
-        })?;
-        let token = token::trial_token(&tokens);
-        (tokens, Some(token))
-    };
+    let (tokens, trial_token) = tokens(config.tokens.take())?;
     let verifier = Arc::new(Shared::new(tokens.verifier()));
     drop(tokens);
-    let observer = config.logs_access.then(|| {
-        let out = Arc::clone(out);
-        let observer: Observer = Arc::new(move |observed| out.push(&access_line(observed)));
-        observer
-    });
-    // What a worker has no state for, beside what it has no thread or descriptor for.
-    let no_state = Arc::new(OnceLock::new());
-    let trial_path = app.trial_path;
-    let service = {
-        let (verifier, no_state) = (Arc::clone(&verifier), Arc::clone(&no_state));
-        let logs_access = config.logs_access;
-        move || {
-            let verifier = Cached::new(Arc::clone(&verifier));
-            app.worker(verifier, logs_access).inspect_err(|error| {
-                let _first = no_state.set(error.to_string());
-            })
-        }
-    };
-
-    // tokio panics where it has no descriptor for its signals.
-    let spare = (0..SPARE_PAIRS).map(|_| UnixStream::pair());
-    let spare: Vec<_> = spare
-        .collect::<io::Result<_>>()
-        .map_err(|error| Failure::system("cannot open the descriptors of a server", &error))?;
-    drop(spare);
+    check_descriptors()?;
     let runtime =
         runtime().map_err(|error| Failure::system("cannot start the event loop", &error))?;
     let outcome = runtime.block_on(async {
         let signals = |error| Failure::system("cannot listen for signals", &error);
         let shutdown = shutdown_signal().map_err(signals)?;
-        reload_at_hangup(verifier, Arc::clone(err)).map_err(signals)?;
+        reload_at_hangup(Arc::clone(&verifier), Arc::clone(err)).map_err(signals)?;
         let listener = listen(config.address, &config.limits).map_err(|error| {
             Failure::system(
                 format!("API_HOST, API_PORT: cannot listen on {}", config.address),
@@ -224,47 +192,13 @@ fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Res
             )
         })?;
         let url = format!("http://{}", listener.local_addr().unwrap_or(config.address));
-        let mut limits = config.limits;
-        let start = |limits| {
-            let errors = Some(Arc::clone(err));
-            Server::start(limits, service.clone(), errors, observer.clone())
-        };
-        let mut started = start(limits).await;
-        if let Err(error) = &started
-            && config.has_default_workers
-            && no_state.get().is_none()
-        {
-            err.push(&format!(
-                "warning: cannot start {} workers: {error}; one serves, as with API_WORKERS=1",
-                limits.workers
-            ));
-            limits.workers = 1;
-            started = start(limits).await;
-        }
-        let server = started.map_err(|error| {
-            if let Some(line) = no_state.get() {
-                return Failure {
-                    status: 1,
-                    line: format!("cannot start: {line}"),
-                };
-            }
-            let workers = limits.workers;
-            Failure::system(
-                format!("API_WORKERS: cannot start {workers} workers"),
-                &error,
-            )
-        })?;
+        let trial = trial_token.map(|token| trial_text(&token, &url, app.trial_path));
+        let logs_access = config.logs_access;
+        let worker = move || app.worker(Cached::new(Arc::clone(&verifier)), logs_access);
+        let server = start(worker, &config, out, err).await?;
         out.push(&format!("listening on {url}"));
-        if let Some(token) = trial_token {
-            out.push(&format!(
-                "JWT_SECRET is not set: using a random secret for this run. \
-                This token is valid for one hour:\n\n{token}\n"
-            ));
-            if let Some(path) = trial_path {
-                out.push(&format!(
-                    "curl -i -H 'Authorization: Bearer {token}' {url}{path}\n"
-                ));
-            }
+        if let Some(trial) = trial {
+            out.push(&trial);
         }
         err.write_without_thread();
         out.write_without_thread();
@@ -276,9 +210,92 @@ fn try_serve<S: 'static>(app: App<S>, out: &Arc<Lines>, err: &Arc<Lines>) -> Res
     outcome
 }
 
-/// Completes at the first SIGTERM or SIGINT; a second one ends the process at once. The handlers
-/// are in place when this returns, also in process 1 of a container, which otherwise ignores
-/// both signals.
+/// The configured keys and policy, or those of a trial run and its token.
+fn tokens(configured: Option<TokenConfig>) -> Result<(TokenConfig, Option<String>), Failure> {
+    if let Some(tokens) = configured {
+        return Ok((tokens, None));
+    }
+    let tokens = TokenConfig::random()
+        .map_err(|error| Failure::system("cannot generate a secret from /dev/urandom", &error))?;
+    let token = token::trial_token(&tokens);
+    Ok((tokens, Some(token)))
+}
+
+/// What a trial run prints: its token, and a command to paste.
+fn trial_text(token: &str, url: &str, path: Option<&str>) -> String {
+    let mut text = format!(
+        "JWT_SECRET is not set: using a random secret for this run. \
+        This token is valid for one hour:\n\n{token}\n"
+    );
+    if let Some(path) = path {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "\ncurl -i -H 'Authorization: Bearer {token}' {url}{path}"
+        );
+    }
+    text
+}
+
+/// Checks that the event loop and its signals can have their descriptors: tokio panics where they cannot.
+fn check_descriptors() -> Result<(), Failure> {
+    let spare: io::Result<Vec<_>> = (0..SPARE_PAIRS).map(|_| UnixStream::pair()).collect();
+    spare
+        .map(drop)
+        .map_err(|error| Failure::system("cannot open the descriptors that a server needs", &error))
+}
+
+/// Starts the workers. Where the system cannot start as many as the default, starts one.
+async fn start<S: 'static>(
+    worker: impl Fn() -> io::Result<Worker<S>> + Clone + Send + Sync + 'static,
+    config: &Config,
+    out: &Arc<Lines>,
+    err: &Arc<Lines>,
+) -> Result<Server<Worker<S>>, Failure> {
+    let observer = config.logs_access.then(|| {
+        let out = Arc::clone(out);
+        let observer: Observer = Arc::new(move |observed| out.push(&access_line(observed)));
+        observer
+    });
+    // Why the application could not make a worker's state, as opposed to a missing thread or descriptor.
+    let no_state = Arc::new(OnceLock::new());
+    let reason = Arc::clone(&no_state);
+    let service = move || {
+        worker().inspect_err(|error| {
+            let _first = reason.set(error.to_string());
+        })
+    };
+    let start = |limits| {
+        let errors = Some(Arc::clone(err));
+        Server::start(limits, service.clone(), errors, observer.clone())
+    };
+    let mut limits = config.limits;
+    let mut started = start(limits).await;
+    if let Err(error) = &started
+        && config.has_default_workers
+        && no_state.get().is_none()
+    {
+        err.push(&format!(
+            "warning: cannot start {} workers: {error}: one serves, as with API_WORKERS=1",
+            limits.workers
+        ));
+        limits.workers = 1;
+        started = start(limits).await;
+    }
+    started.map_err(|error| match no_state.get() {
+        Some(line) => Failure {
+            status: 1,
+            line: format!("cannot start: {line}"),
+        },
+        None => Failure::system(
+            format!("API_WORKERS: cannot start {} workers", limits.workers),
+            &error,
+        ),
+    })
+}
+
+/// Completes at the first SIGTERM or SIGINT; a second one ends the process at once. The handlers are in
+/// place when this returns: process 1 of a container would otherwise ignore both signals.
 fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
