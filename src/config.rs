@@ -43,7 +43,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "API_HEADER_TIMEOUT",
         "10",
-        "seconds to send a request or to take a response, 1 to 3600",
+        "seconds to send a head or take a response, 1 to 3600",
     ),
     (
         "API_IDLE_TIMEOUT",
@@ -53,7 +53,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "API_ANSWER_TIMEOUT",
         "30",
-        "seconds for a handler to answer, 1 to 3600",
+        "seconds for a handler to respond, 1 to 3600",
     ),
     (
         "API_DRAIN_TIMEOUT",
@@ -86,7 +86,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "JWT_LEEWAY",
         "0",
-        "seconds that clocks may differ, 0 to 300",
+        "seconds by which clocks may differ, 0 to 300",
     ),
     (
         "JWT_REQUIRE_EXP",
@@ -107,38 +107,40 @@ const DEFAULT_PORT: u16 = 5000;
 /// The address if `API_HOST` is not set: nothing outside this machine reaches it.
 const DEFAULT_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Threads, at the most.
+/// The largest `API_WORKERS`.
 const MAX_WORKERS: usize = 256;
 
-/// Connections served at once: 43 MiB at the worst with one worker, the kernel aside.
+/// Connections served at once if `API_MAX_CONNECTIONS` is not set: at most 43 MiB with one worker, the
+/// kernel's buffers aside.
 const DEFAULT_MAX_CONNECTIONS: u32 = 1024;
 
-/// Connections served at once, at the most.
+/// The largest `API_MAX_CONNECTIONS`.
 const MAX_CONNECTIONS: u32 = 1_000_000;
 
-/// Seconds for one head or one response: a good client needs less than one, a phone in a tunnel a
-/// few.
+/// Seconds for one head or one response if `API_HEADER_TIMEOUT` is not set: a good client needs less
+/// than one, a phone in a tunnel a few.
 const DEFAULT_HEADER_TIMEOUT: u64 = 10;
 
-/// Seconds between requests: proxies keep theirs for about as long.
+/// Seconds between requests if `API_IDLE_TIMEOUT` is not set: about as long as proxies keep theirs.
 const DEFAULT_IDLE_TIMEOUT: u64 = 60;
 
-/// Seconds for a handler to answer: as long as many proxies wait.
+/// Seconds for a handler to respond if `API_ANSWER_TIMEOUT` is not set: as long as many proxies wait.
 const DEFAULT_ANSWER_TIMEOUT: u64 = 30;
 
-/// Seconds for requests in flight at shutdown: less than the 10 after which containers are killed.
+/// Seconds for requests in flight at shutdown if `API_DRAIN_TIMEOUT` is not set: less than the 10 after
+/// which container engines kill.
 const DEFAULT_DRAIN_TIMEOUT: u64 = 8;
 
-/// Seconds, for every timeout.
+/// The largest timeout, in seconds.
 const MAX_TIMEOUT: u64 = 3600;
 
-/// Seconds by which clocks may differ; more than minutes is a broken clock.
+/// The largest `JWT_LEEWAY`, in seconds: a clock that is off by more than minutes is broken.
 const MAX_LEEWAY: u16 = 300;
 
-/// Characters of a wrong value that are shown.
+/// How many characters of an unusable value are shown.
 const MAX_SHOWN: usize = 100;
 
-/// Whether this is a trial run: neither a secret nor an address is configured.
+/// Returns whether this is a trial run: neither a secret nor an address is configured.
 fn is_trial() -> bool {
     variable("API_HOST").is_none()
         && !env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"JWT_"))
@@ -148,8 +150,8 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
-/// A value that cannot be used: one line that names the variable, what was expected, and what was
-/// found unless that is secret.
+/// An unusable value: one line that names the variable, what was expected and, unless it is a secret,
+/// what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     variable: &'static str,
@@ -203,18 +205,19 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// All that a server needs to know.
+/// The configuration of a server.
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen.
     pub address: SocketAddr,
     /// Concurrency limits and the drain timeout.
     pub limits: Limits,
-    /// Whether the number of workers is the default: fewer do if the system has no more threads.
+    /// Whether the number of workers is the default: then one is enough if the system cannot create
+    /// the threads.
     pub has_default_workers: bool,
     /// Whether each request is logged.
     pub logs_access: bool,
-    /// The keys and the policy that sign and verify tokens; `None` for a trial run, which needs a
+    /// The keys and the policy that sign and verify tokens; `None` for a trial run, which gets a
     /// random secret.
     pub tokens: Option<TokenConfig>,
     /// What the operator should know, one line each.
@@ -223,11 +226,11 @@ pub struct Config {
 
 impl Config {
     /// Reads every variable. `application` names the variables that the application built on this
-    /// crate reads besides: they are no misspelled ones.
+    /// crate reads besides, so that they are not taken for misspelled ones.
     ///
     /// # Errors
     ///
-    /// The first variable whose value cannot be used.
+    /// The first variable with an unusable value.
     pub fn load(application: &[&str]) -> Result<Self, ConfigError> {
         let address = address()?;
         let seconds = |variable, default, range| {
@@ -280,7 +283,7 @@ impl Config {
 #[derive(Debug)]
 struct ShortSecret {
     variable: &'static str,
-    /// Its length and the name of the line end, if its file had one that was removed.
+    /// Its length and the name of the line end that was removed from its file, if there was one.
     removed: Option<(usize, &'static str)>,
 }
 
@@ -315,7 +318,7 @@ pub struct TokenConfig {
     pub previous: Option<Key>,
     /// What claims are checked against.
     pub policy: Policy,
-    /// What the operator should know about the values, one line each; nothing about short secrets.
+    /// What the operator should know about the values, one line each, short secrets aside.
     pub warnings: Vec<String>,
     short_secrets: Vec<ShortSecret>,
 }
@@ -325,25 +328,25 @@ impl TokenConfig {
     ///
     /// # Errors
     ///
-    /// The first variable whose value cannot be used; a missing secret.
+    /// The first variable with an unusable value; a missing secret.
     pub fn load() -> Result<Self, ConfigError> {
         let mut config = Self::with(&Secrets::read()?)?;
         let audience = config.policy.audience.as_deref();
         if audience.is_some_and(|audience| audience.contains(',')) {
             config.warnings.push(
-                "warning: JWT_AUDIENCE: a comma separates nothing, this is one audience".into(),
+                "warning: JWT_AUDIENCE: a comma does not separate, this is one audience".into(),
             );
         }
         Ok(config)
     }
 
-    /// Reads the files again. Blocks the thread while the files change, for a tenth of a second at
-    /// most besides what reading them takes. Its warnings are about the secrets alone.
+    /// Reads the files again. Blocks the thread while they change, for at most a tenth of a second
+    /// besides the time that reading them takes. Its warnings are about the secrets alone.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load); a secret under [`Key::RECOMMENDED_LEN`] on any address; files
-    /// that change all the time.
+    /// As [`load`](Self::load); a secret under [`Key::RECOMMENDED_LEN`] on any address; files that
+    /// keep changing.
     pub fn reload() -> Result<Self, ConfigError> {
         let config = Self::with(&Secrets::read_settled()?)?;
         match config.short_secrets.first() {
@@ -352,7 +355,7 @@ impl TokenConfig {
         }
     }
 
-    /// Whether a secret comes from a file, so that [`reload`](Self::reload) may find another.
+    /// Returns whether a secret comes from a file, so that [`reload`](Self::reload) may find a new one.
     #[must_use]
     pub fn has_files() -> bool {
         let files = ["JWT_SECRET_FILE", "JWT_SECRET_PREVIOUS_FILE"];
@@ -392,7 +395,7 @@ impl TokenConfig {
     ///
     /// # Errors
     ///
-    /// The OS error if there are no random bytes.
+    /// The OS error if `/dev/urandom` cannot be read.
     pub fn random() -> io::Result<Self> {
         let mut secret = [0; Key::RECOMMENDED_LEN];
         File::open("/dev/urandom")?.read_exact(&mut secret)?;
@@ -430,7 +433,7 @@ impl TokenConfig {
         self.short_secrets.iter().map(check).collect()
     }
 
-    /// The verifier for them.
+    /// The verifier with these keys and this policy.
     #[must_use]
     pub fn verifier(&self) -> Verifier {
         let verifier = Verifier::new(self.current.clone(), self.policy.clone());
@@ -445,7 +448,7 @@ impl TokenConfig {
 ///
 /// # Errors
 ///
-/// The one whose value cannot be used.
+/// The variable with an unusable value.
 pub fn address() -> Result<SocketAddr, ConfigError> {
     let host = match variable("API_HOST") {
         None => DEFAULT_HOST,
@@ -473,7 +476,7 @@ pub fn integer<T: FromStr>(text: &str) -> Option<T> {
     is_plain.then(|| text.parse().ok())?
 }
 
-/// The processors that this process may use, a container's quota included; capped at
+/// The number of processors that this process may use, a container's quota included; at most
 /// [`MAX_WORKERS`].
 fn cpus() -> usize {
     available_parallelism()

@@ -1,11 +1,11 @@
-//! A value that every thread reads and one replaces, without a lock on the way of a reader.
+//! A value that every thread reads and one replaces. Reading takes no lock.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The value that is current for the whole process.
+/// The current value, for the whole process.
 pub struct Shared<T> {
     /// How many times the value has been replaced.
     generation: AtomicU64,
@@ -13,7 +13,7 @@ pub struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// Starts with `value`.
+    /// Shares `value`.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self {
@@ -22,12 +22,12 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Replaces the value. Every [`Cached::with`] that begins after this returns sees the new one.
+    /// Replaces the value. Every [`Cached::with`] that begins after this has returned reads the new one.
     pub fn replace(&self, value: T) {
         let value = Arc::new(value);
         let mut current = self.lock();
         let _old = std::mem::replace(&mut *current, value);
-        // Under the lock, so that a generation always belongs to one value.
+        // Under the lock, so that each generation belongs to one value.
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -41,15 +41,15 @@ impl<T> Shared<T> {
     }
 }
 
-/// Prints nothing of the value, which may be a secret.
+/// Does not show the value, which may be a secret.
 impl<T> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Shared(..)")
     }
 }
 
-/// One thread's copy of a [`Shared`] value. To read it costs one load of an atomic that almost
-/// never changes; the lock is taken once per replacement.
+/// One thread's copy of a [`Shared`] value. A read costs one load of an atomic that almost never
+/// changes. The lock is taken once per replacement.
 pub struct Cached<T> {
     shared: Arc<Shared<T>>,
     generation: Cell<u64>,
@@ -68,7 +68,7 @@ impl<T> Cached<T> {
         }
     }
 
-    /// Reads the current value. A call inside `read` reads the value that the outer call has.
+    /// Reads the current value. A call inside `read` gets the same value as the outer call.
     pub fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
         if self.shared.generation.load(Ordering::Acquire) != self.generation.get() {
             self.refresh();
@@ -78,7 +78,7 @@ impl<T> Cached<T> {
 
     #[cold]
     fn refresh(&self) {
-        // It is borrowed inside an outer call of `with`.
+        // Inside an outer call of `with` the value is borrowed, and stays.
         if let Ok(mut value) = self.value.try_borrow_mut() {
             let (generation, current) = self.shared.current();
             self.generation.set(generation);
@@ -87,7 +87,7 @@ impl<T> Cached<T> {
     }
 }
 
-/// Prints nothing of the value, which may be a secret.
+/// Does not show the value, which may be a secret.
 impl<T> fmt::Debug for Cached<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cached(..)")

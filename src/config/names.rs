@@ -1,15 +1,15 @@
-//! Variables that nothing reads, and that were probably meant to be read.
+//! Variables that the program does not read, but was probably meant to read.
 
 use std::ffi::OsString;
 
-/// The most characters in which a misspelled name differs from the right one.
+/// In how many characters a misspelled name may differ from the right one.
 const MAX_DISTANCE: usize = 2;
 
-/// Characters of an unknown name that are shown.
+/// How many characters of an unknown name are shown.
 const MAX_SHOWN: usize = 64;
 
-/// One warning for each name that is not in `known` and begins with `JWT_` or is almost one of
-/// `known`, in the order of the names.
+/// A warning for each name that is not in `known`, but begins with `JWT_` or is close to one of
+/// `known`; in the order of the names.
 pub(super) fn warnings(names: impl Iterator<Item = OsString>, known: &[&str]) -> Vec<String> {
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
@@ -34,7 +34,7 @@ fn warning(name: &str, known: &[&str]) -> Option<String> {
     };
     let shown: String = name.chars().take(MAX_SHOWN).collect();
     Some(format!(
-        "warning: {}: not a variable of this program and ignored, {advice}",
+        "warning: {}: unknown variable, ignored: {advice}",
         shown.escape_debug()
     ))
 }
@@ -42,12 +42,12 @@ fn warning(name: &str, known: &[&str]) -> Option<String> {
 /// The fewest characters to insert, remove or replace (Levenshtein's distance), if they are at most
 /// [`MAX_DISTANCE`].
 fn distance(left: &str, right: &str) -> Option<usize> {
-    // A character is one byte or more, and a name may be as long as the system lets it be.
+    // The OS allows names of megabytes, and a character has up to four bytes.
     if left.len() > right.len() * 4 + MAX_DISTANCE {
         return None;
     }
     let right: Vec<char> = right.chars().collect();
-    // From what has been read of `left` to each beginning of `right`.
+    // The distance from what has been read of `left` to each prefix of `right`.
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (read, character) in left.chars().enumerate() {
         let mut diagonal = read;

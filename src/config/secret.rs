@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use super::{ConfigError, variable};
 
-/// The longest secret file, in bytes, its line end included: HMAC hashes what is over 64 bytes, so
-/// more secret is no more secret.
+/// The longest secret file, in bytes, its line end included. HMAC hashes a key of over 64 bytes, so a
+/// longer secret is not a stronger one.
 const MAX_FILE_LEN: u32 = 64 * 1024;
 
-/// How many times the files are read in search of two readings that agree.
+/// How many times the files are read until two readings agree.
 const MAX_READINGS: usize = 10;
 
 /// The time between two readings: longer than most programs take to write the rest of a file that
 /// they have truncated.
 const READING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens a file without waiting for the other end of a FIFO. The system's constant, which the
-/// standard library does not have; 0 where it is not known, and then only the check before the file
-/// is opened rejects a FIFO.
+/// Opens a file without waiting for the other end of a FIFO: the OS's constant, which the standard
+/// library does not have. 0 where it is not known: there only the check before the file is opened
+/// rejects a FIFO.
 const O_NONBLOCK: i32 = if cfg!(target_os = "macos") {
     0x4
 } else if cfg!(all(
@@ -44,17 +44,17 @@ const O_NONBLOCK: i32 = if cfg!(target_os = "macos") {
 /// The quotation marks of shells and `.env` files, and those that word processors make of them.
 const QUOTES: [&str; 9] = ["\"", "'", "“", "”", "„", "‘", "’", "«", "»"];
 
-/// The two secrets, read at one time.
+/// Both secrets, read at the same time.
 #[derive(PartialEq, Eq)]
 pub(super) struct Secrets {
     pub(super) current: Secret,
     pub(super) previous: Option<Secret>,
 }
 
-/// A secret's bytes, of which there is at least one.
+/// A secret, of one byte or more.
 #[derive(PartialEq, Eq)]
 pub(super) struct Secret {
-    /// The variable that it or its file's path came from.
+    /// The variable with the secret or with its file's path.
     pub(super) variable: &'static str,
     pub(super) bytes: Vec<u8>,
     /// The name of the line end that was removed from its file.
@@ -73,8 +73,8 @@ impl Secrets {
             )
         })?;
         for secret in [Some(&current), previous.as_ref()].into_iter().flatten() {
-            // An empty file of the previous secret says that there is none: it can be emptied while
-            // the program runs, its variable cannot be unset.
+            // An empty previous file means that there is no previous secret: a file can be emptied
+            // while the program runs, but its variable cannot be unset.
             if secret.bytes.is_empty() && secret.variable != "JWT_SECRET_PREVIOUS_FILE" {
                 return Err(ConfigError::empty(secret.variable));
             }
@@ -85,9 +85,9 @@ impl Secrets {
         })
     }
 
-    /// Reads both secrets until two readings in a row agree, so that neither half a file nor one
-    /// file of an old pair and one of a new is taken. Blocks the thread, for a tenth of a second at
-    /// most besides what the files take.
+    /// Reads both secrets until two readings in a row agree, so that it takes neither half a file nor
+    /// an old file with a new one. Blocks the thread, for at most a tenth of a second besides the time
+    /// that reading takes.
     pub(super) fn read_settled() -> Result<Self, ConfigError> {
         if let Some(secrets) = settled(Self::read) {
             return secrets;
@@ -99,12 +99,12 @@ impl Secrets {
         };
         Err(ConfigError::new(
             variable,
-            "secrets that stay the same while they are read",
+            "secrets that do not change while they are read",
         ))
     }
 }
 
-/// What two readings in a row agree on, an error too.
+/// Returns what two readings in a row agree on; they may agree on an error.
 fn settled<T: PartialEq>(mut read: impl FnMut() -> T) -> Option<T> {
     let mut last = read();
     for _ in 1..MAX_READINGS {
@@ -119,7 +119,7 @@ fn settled<T: PartialEq>(mut read: impl FnMut() -> T) -> Option<T> {
 }
 
 impl Secret {
-    /// What looks as if it was not meant to be part of the secret.
+    /// A warning for each thing that was probably not meant to be part of the secret.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         let (mark, text) = without_byte_order_mark(&self.bytes);
         let is_quoted = QUOTES
@@ -156,7 +156,7 @@ impl Secret {
     }
 }
 
-/// Whether the bytes begin with the mark of UTF-8 or UTF-16, and what comes after it.
+/// Returns whether the bytes begin with a byte-order mark (UTF-8 or UTF-16), and the bytes after it.
 fn without_byte_order_mark(bytes: &[u8]) -> (bool, &[u8]) {
     let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
     marks
@@ -189,21 +189,21 @@ fn secret(in_variable: &'static str, in_file: &'static str) -> Result<Option<Sec
     }))
 }
 
-/// The path is not shown: it may be the secret itself, put into the wrong variable.
+/// Does not show the path: it may be the secret itself, put into the wrong variable.
 fn unreadable(variable: &'static str, path: &OsStr, error: &io::Error) -> ConfigError {
     let expected = format!("the path of a regular file of at most {MAX_FILE_LEN} bytes");
     let len = path.len();
     ConfigError::new(variable, expected).found_unshown(format!("a value of {len} bytes: {error}"))
 }
 
-/// A file's bytes.
+/// Reads a regular file.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Before it is opened: that alone makes some devices act.
+    // Before it is opened: opening alone has an effect on some devices.
     check_type(path.metadata()?.file_type())?;
     read_opened(open(path)?)
 }
 
-/// Returns at once, whatever is at the path.
+/// Opens a file. Never waits, whatever is at the path.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -212,7 +212,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn read_opened(file: File) -> io::Result<Vec<u8>> {
-    // Again: something else may have come to the path in the meantime.
+    // Again: the path may lead to another file by now.
     check_type(file.metadata()?.file_type())?;
     let mut bytes = Vec::new();
     file.take(u64::from(MAX_FILE_LEN) + 1)
@@ -262,7 +262,7 @@ mod tests {
         std::env::temp_dir().join(format!("resource-server-{}-{name}", std::process::id()))
     }
 
-    /// What came to the path after it was looked at.
+    /// A FIFO that replaced the file after the first check.
     #[test]
     fn fifo_that_is_opened_after_all_is_rejected_without_waiting() {
         let path = temporary("fifo");

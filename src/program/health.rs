@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use crate::config::address;
 use crate::log::{Lines, output};
 
-/// How long the health check may take in all, but for its last line.
+/// How long the health check may take, its last line aside.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1700);
 
 /// How long to wait for the line of a failed health check to be written.
 const HEALTH_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Status 0 if the server of this environment answers its health check in time, 1 in every other
-/// case.
+/// Exits with 0 if the server of this environment responds to the health check in time, otherwise
+/// with 1.
 pub(super) fn health() -> ExitCode {
     let Err(line) = check_health() else {
         return ExitCode::SUCCESS;
     };
-    // A blocked output must not keep a health check.
+    // A blocked output must not delay a health check.
     let err = Lines::new(output(io::stderr()));
     err.push(&line);
     err.write_without_thread();
@@ -41,7 +41,7 @@ fn check_health() -> Result<(), String> {
     match ask_health(address) {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!("{address}: /healthz did not return 200")),
-        // The system calls it "would block" when a socket's timeout is over.
+        // The OS reports "would block" when a socket's timeout expires.
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
             Err(format!("{address}: timed out"))
         }
@@ -65,9 +65,9 @@ fn ask_health(address: SocketAddr) -> io::Result<bool> {
     stream.write_all(
         format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
-    let mut answer = [0; EXPECTED.len()];
+    let mut response = [0; EXPECTED.len()];
     let mut len = 0;
-    while let Some(rest) = answer.get_mut(len..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = response.get_mut(len..).filter(|rest| !rest.is_empty()) {
         stream.set_read_timeout(Some(left()?))?;
         match stream.read(rest) {
             Ok(0) => break,
@@ -76,5 +76,5 @@ fn ask_health(address: SocketAddr) -> io::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-    Ok(answer == EXPECTED)
+    Ok(response == EXPECTED)
 }

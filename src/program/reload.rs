@@ -17,8 +17,7 @@ use crate::shared::Shared;
 /// signal keeps its default effect, so that a closed terminal ends the program. Call it inside a
 /// [`runtime`](crate::server::runtime).
 ///
-/// Each time a line in `errors` says what happened. If the new secrets cannot be used, the old ones
-/// stay.
+/// Each time a line in `errors` says what happened. If the new secrets are unusable, the old ones stay.
 ///
 /// # Errors
 ///
@@ -34,7 +33,7 @@ pub(super) fn reload_at_hangup(
     Ok(())
 }
 
-/// One reload after the other: signals that come during one are one more.
+/// Reloads, one signal after the other: all signals during a reload cause one more.
 async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Arc<Lines>) {
     while poll_fn(|cx| hangups.poll_recv(cx)).await.is_some() {
         match read().await {
@@ -53,13 +52,14 @@ async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Ar
             }
             Err(error) => errors.push(&format!("kept the old secrets: {error}")),
         }
-        // What has become of a leaked secret is worth a pause where there is no thread.
+        // Without a log thread this waits for the output: it matters more that the operator learns
+        // whether a leaked secret is revoked.
         errors.write_without_thread();
     }
 }
 
-/// Reads the files on a thread of their own: they may be on a slow disk, and are read twice with a
-/// pause. If the system has no thread, on this one.
+/// Reads the files on a thread of its own: they may be on a slow disk, and are read twice with a
+/// pause. If the thread cannot be created, reads them on this one.
 async fn read() -> Result<TokenConfig, ConfigError> {
     let (reply, tokens) = oneshot::channel();
     let thread = thread::Builder::new()

@@ -51,7 +51,7 @@ pub(super) fn token(options: &[&str]) -> Result<(), Failure> {
     }
     for (name, value) in claims {
         let is_json = serde_json::from_str::<serde_json::Value>(value).is_ok();
-        // As it was written: a number keeps its digits.
+        // As it is written: a number keeps its digits.
         all.set(name, if is_json { value.into() } else { json(value) });
     }
     let token = all.sign(&tokens);
@@ -83,11 +83,11 @@ fn warn_of_rejection(tokens: &TokenConfig, token: &str) {
     }
 }
 
-/// The claims of a token to be signed: names, each once, and values as JSON.
+/// The claims of a token to be signed: each name once, with its value as JSON.
 struct Claims(Vec<(String, String)>);
 
 impl Claims {
-    /// For this user, from now on and for `ttl` seconds, as the configuration asks.
+    /// The claims of this user, valid for `ttl` seconds from now, with the configured issuer and audience.
     fn new(tokens: &TokenConfig, user: &str, ttl: u64) -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -124,7 +124,7 @@ impl Claims {
     }
 }
 
-/// A text as JSON.
+/// Serializes a text as JSON.
 fn json(text: &str) -> String {
     // Serializing a string cannot fail.
     serde_json::to_string(text).unwrap_or_default()
