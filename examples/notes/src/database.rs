@@ -7,10 +7,10 @@ use std::{env, io, io::Write, time::Duration};
 use rusqlite::{Connection, OptionalExtension, Result, Statement, ffi};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-/// Statements at once, per worker. Others wait for their turn without a thread.
+/// How many statements may run at once, per worker. Others wait for their turn without a thread.
 const MAX_TURNS: usize = 4;
 
-/// With a write-ahead log no reader waits for a writer.
+/// With a write-ahead log a reader never waits for a writer.
 const SCHEMA: &str = "PRAGMA journal_mode = WAL;
     CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, user TEXT NOT NULL, text TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS notes_by_user ON notes (user);";
@@ -24,8 +24,8 @@ const LIST: &str =
 pub struct Database {
     turns: Arc<Semaphore>,
     unused: Arc<Mutex<Vec<Connection>>>,
-    /// How long a statement waits for its turn, and again for each of two locks: together less than
-    /// the engine waits for a handler, so that the client of a write learns what became of it.
+    /// How long a statement waits for its turn, and again for each of two locks. Together this is less
+    /// than the engine waits for a handler, so that the client of a write learns its outcome.
     patience: Duration,
 }
 
@@ -66,8 +66,8 @@ impl Database {
         self.run(LIST, rows).await
     }
 
-    /// Runs a statement on a blocking thread. There it ends even if the handler is dropped before, so
-    /// the thread has the turn.
+    /// Runs a statement on a blocking thread. It ends there even if the handler is dropped first, so the
+    /// thread owns the turn.
     async fn run<T: Send + 'static>(
         &self,
         sql: &'static str,
@@ -83,7 +83,7 @@ impl Database {
             let result = connection.prepare_cached(sql);
             let result = result.and_then(|mut statement| work(&mut statement));
             if let Err(error) = &result {
-                // A blocked output blocks this thread and no other.
+                // A blocked output blocks only this thread.
                 let _ = writeln!(io::stderr(), "{sql}: {error}");
             }
             unused.lock().unwrap().push(connection);

@@ -1,4 +1,4 @@
-//! Notes of users, kept in SQLite: an API of its own on the engine of `resource-server`.
+//! Notes of users, kept in SQLite: an API on the engine of `resource-server`.
 
 mod database;
 
@@ -72,7 +72,7 @@ fn respond(content: Value) -> Response {
     Response::json(content.to_string())
 }
 
-/// The client learns of an error that is not its own, the operator of the cause.
+/// The client learns that the fault is not its own; the cause is on standard error.
 fn failed(error: rusqlite::Error) -> Response {
     if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
         let message = "the database is busy: try again later";
