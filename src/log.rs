@@ -27,7 +27,7 @@ const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duratio
 /// How long a panic waits for its line to be written.
 const PANIC_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Characters of a panic's message that are shown.
+/// How many characters of a panic's message are shown.
 const MAX_PANIC_MESSAGE: usize = 500;
 
 /// Where lines and the output of commands go. Not [`io::Stdout`], which buffers, and which reports
@@ -298,7 +298,7 @@ fn count_lines(text: &[u8]) -> u64 {
 pub fn abort_on_panic() {
     panic::set_hook(Box::new(|panic| {
         let line = panic_line(panic);
-        // A blocked output must not keep the process.
+        // A blocked output must not keep the process alive.
         let (report, written) = channel();
         let write = move || {
             // There is nothing left to do about an error.
@@ -336,7 +336,7 @@ fn panic_line(panic: &PanicHookInfo<'_>) -> String {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, or fails, by a plan; then it takes everything.
+    /// Takes as many bytes as planned, or fails as planned; after the plan it takes everything.
     struct Planned {
         plan: std::vec::IntoIter<Result<usize, ErrorKind>>,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -356,7 +356,7 @@ mod tests {
         }
     }
 
-    /// Writes each of these batches with this plan; what was written, and what was dropped at last.
+    /// Writes each batch by this plan. Returns what was written, and how many lines are dropped at the end.
     fn written(plan: Vec<Result<usize, ErrorKind>>, batches: &[&str]) -> (String, u64) {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
         let mut writer = Writer {
@@ -391,7 +391,7 @@ mod tests {
                 vec!["abc\n", "d\n"],
                 ("abc\nd\n".into(), 0),
             ),
-            // What is lost is counted when there is room again.
+            // Lost lines are counted when there is room again.
             (
                 vec![Err(StorageFull)],
                 vec!["a\nb\n", "c\n"],
@@ -460,7 +460,7 @@ mod tests {
         );
     }
 
-    /// An output that takes nothing for good: nothing waits for it longer than asked.
+    /// The output never takes anything: no flush waits beyond its deadline.
     #[test]
     fn flush_ends_at_its_deadline_or_when_there_is_no_more_to_do() {
         struct Blocked;

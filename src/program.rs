@@ -38,10 +38,10 @@ const COMMAND_WIDTH: usize = 51;
 /// The part of the help between the commands and the variables.
 const HELP: &str = "
 
-A token is for the user \"demo\" and valid for an hour (3600) unless --sub and --ttl say otherwise.
+A token names the user \"demo\" and is valid for an hour (3600) unless --sub and --ttl say otherwise.
 --claim adds a claim or replaces one; VALUE is JSON if it parses as JSON, else a string.
 
-Configuration is by environment variables; see the README. Each with its default:
+Configuration is by environment variables, shown with their defaults; see the README:
 ";
 
 /// Half the number of descriptors that the event loop and its signals need. They are tried as pairs of

@@ -51,7 +51,7 @@ pub(super) struct Secrets {
     pub(super) previous: Option<Secret>,
 }
 
-/// A secret, of one byte or more.
+/// A secret as it was read.
 #[derive(PartialEq, Eq)]
 pub(super) struct Secret {
     /// The variable with the secret or with its file's path.
