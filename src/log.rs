@@ -36,6 +36,9 @@ pub type Output = Box<dyn Write + Send>;
 
 /// Standard output or standard error, without a buffer. If no descriptor is left for a copy, the
 /// standard library's own handle.
+///
+/// A stream that was closed when the program started is `/dev/null`: the standard library opens that in
+/// its place, so output to it is lost without an error.
 pub fn output(stream: impl AsFd + Write + Send + 'static) -> Output {
     let descriptor = stream.as_fd().try_clone_to_owned();
     match descriptor {
