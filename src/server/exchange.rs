@@ -42,9 +42,10 @@ use super::{Application, Engine, Observed, after};
 /// answered by 431.
 pub const MAX_HEAD_LEN: usize = 16 * 1024;
 
-/// Bytes read at a time: one less than hyper's buffer begins with, as a read that fills it makes
-/// hyper ask for twice as much.
-const MAX_READ_LEN: usize = 8 * 1024 - 1;
+/// Bytes of content read at a time: one less than hyper's buffer begins with, as a read that fills it
+/// makes hyper ask for twice as much. Only heads make its buffer grow: a client that sends a head of
+/// over 8 KiB probably sends more of them, and hyper parses a head again that takes two reads.
+const MAX_CONTENT_READ_LEN: usize = 8 * 1024 - 1;
 
 /// What an exchange runs over.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
@@ -289,7 +290,7 @@ impl Progress {
     /// How many bytes hyper may be handed now.
     fn allowance(&self) -> usize {
         if self.has_content.get() && (self.is_serving() || self.is_unflushed.get()) {
-            return MAX_READ_LEN;
+            return MAX_CONTENT_READ_LEN;
         }
         if self.has_dispatched.get() && self.is_whole.get() {
             // hyper asks for more only when it can parse nothing in its buffer.
@@ -300,9 +301,7 @@ impl Progress {
         if self.has_dispatched.get() {
             return 0;
         }
-        MAX_HEAD_LEN
-            .saturating_sub(self.burst.get())
-            .min(MAX_READ_LEN)
+        MAX_HEAD_LEN.saturating_sub(self.burst.get())
     }
 
     fn has_read(&self, bytes: &[u8]) {

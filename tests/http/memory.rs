@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Random, SECRET, Server, eventually, good_token, now, seed, token};
 
-const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+const GET_TEXT: &str = "GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+const GET: &[u8] = GET_TEXT.as_bytes();
 
 /// KiB for an idle kept connection.
 const IDLE_LIMIT: f64 = if cfg!(debug_assertions) { 3.0 } else { 1.5 };
 
 /// KiB for a connection that wants to cost something.
-const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 48.0 } else { 40.0 };
+const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 56.0 } else { 48.0 };
 
 /// KiB for the process with its first worker, and for each worker.
 const BASE_LIMIT: u64 = if cfg!(debug_assertions) { 6144 } else { 3072 };
@@ -177,8 +178,26 @@ fn hostile_connections_at_the_cap_cost_what_is_promised() {
         client.send(refused.repeat(66));
         half_a_head(client, 8000);
     });
+    // hyper doubles a grown buffer that holds the beginning of a head behind a request.
+    let grown = growth(
+        "half heads after a long head and a burst",
+        |number, client| {
+            client.send(head_of(16_000, "/resource"));
+            client.response();
+            let burst = refused.repeat(1 + number % 3) + &GET_TEXT.repeat(number % 20);
+            let mut bytes = burst.into_bytes();
+            bytes.extend(head_of(16_384, "/resource"));
+            bytes.truncate(16_384);
+            client.send(bytes);
+        },
+    );
     let unread = growth("unread answers", |_, client| unread_pipeline(client));
-    for each in [mix, heads, after, burst, unread] {
+    let unread_grown = growth("unread answers after a long head", |_, client| {
+        client.send(head_of(16_000, "/resource"));
+        client.response();
+        unread_pipeline(client);
+    });
+    for each in [mix, heads, after, burst, grown, unread, unread_grown] {
         assert!(each < HOSTILE_LIMIT, "{each:.1} KiB each");
     }
 }
