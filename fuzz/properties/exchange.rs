@@ -891,6 +891,7 @@ impl Wire {
     }
 }
 
+#[derive(Clone)]
 struct Pipe(Rc<Wire>);
 
 impl Transport for Pipe {

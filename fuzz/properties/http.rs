@@ -1,7 +1,7 @@
 //! Any bytes to the connection code, in any pieces: the answers are HTTP/1.1, each as the contract
 //! of its status says, and no protected one goes out without a valid token in the input.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::poll_fn;
@@ -162,15 +162,16 @@ impl Client {
 
     /// As the server treats a connection, without its timeouts.
     async fn serve(&self, taken: &Rc<RefCell<Vec<u8>>>) {
+        let pieces = self.pieces();
+        let count = pieces.len();
         let pipe = Pipe {
-            sends: self.pieces(),
+            sends: Rc::new(RefCell::new(pieces)),
             room: self.room,
-            waits: false,
-            is_closed: false,
+            waits: Rc::default(),
             taken: Rc::clone(taken),
         };
         let most_polls = MOST_POLLS
-            + 4 * (pipe.sends.len() + self.sends.len() / 8)
+            + 4 * (count + self.sends.len() / 8)
             + if self.room == usize::MAX {
                 0
             } else {
@@ -297,11 +298,11 @@ struct Secrets {
 
 /// The server's end of a connection: pieces arrive one by one, each after a moment without any, and
 /// a slow reader takes few bytes at a time.
+#[derive(Clone)]
 struct Pipe {
-    sends: VecDeque<Vec<u8>>,
+    sends: Rc<RefCell<VecDeque<Vec<u8>>>>,
     room: usize,
-    waits: bool,
-    is_closed: bool,
+    waits: Rc<Cell<bool>>,
     taken: Rc<RefCell<Vec<u8>>>,
 }
 
@@ -313,20 +314,20 @@ impl Transport for Pipe {
 
 impl AsyncRead for Pipe {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.waits = !self.waits;
-        if self.waits {
+        if !self.waits.replace(!self.waits.get()) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Some(mut piece) = self.sends.pop_front() {
+        let mut sends = self.sends.borrow_mut();
+        if let Some(mut piece) = sends.pop_front() {
             let rest = piece.split_off(piece.len().min(buffer.remaining()));
             buffer.put_slice(&piece);
             if !rest.is_empty() {
-                self.sends.push_front(rest);
+                sends.push_front(rest);
             }
         }
         Poll::Ready(Ok(()))
@@ -335,13 +336,12 @@ impl AsyncRead for Pipe {
 
 impl AsyncWrite for Pipe {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        assert!(!self.is_closed, "written after the end");
-        self.waits = !self.waits;
-        if self.waits && self.room < usize::MAX {
+        let waits = !self.waits.replace(!self.waits.get());
+        if waits && self.room < usize::MAX {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -354,8 +354,7 @@ impl AsyncWrite for Pipe {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_closed = true;
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

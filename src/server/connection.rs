@@ -355,6 +355,7 @@ fn reset(stream: TcpStream) {
 }
 
 /// A socket that can be watched while hyper has it.
+#[derive(Clone)]
 struct Socket(Rc<TcpStream>);
 
 impl Socket {

@@ -21,7 +21,7 @@
 //! [`Limits::answer_timeout`]: super::Limits::answer_timeout
 //! [`StreamLimit`]: super::StreamLimit
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -47,8 +47,12 @@ pub const MAX_HEAD_LEN: usize = 16 * 1024;
 /// over 8 KiB probably sends more of them, and hyper parses a head again that takes two reads.
 const MAX_CONTENT_READ_LEN: usize = 8 * 1024 - 1;
 
-/// What an exchange runs over.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+/// The most bytes of responses that wait for others to be written with them: those to sixteen pipelined
+/// requests, as many as hyper serves in one turn.
+const MAX_HELD_LEN: usize = 4 * 1024;
+
+/// What an exchange runs over: a handle, as hyper has one and the exchange another.
+pub trait Transport: AsyncRead + AsyncWrite + Clone + Unpin {
     /// Completes when the connection breaks, which nothing else notices while a handler waits: hyper
     /// reads no further then, and a client may have closed its sending side for good reason.
     fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>>;
@@ -60,6 +64,9 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
 /// client does not take; a connection that waits for a request should rather hold the bare stream.
 pub struct Exchange<S: Application, IO: Transport> {
     hyper: http1::Connection<TokioIo<Metered<IO>>, Counted<S>>,
+    /// How hyper has ended, if it has.
+    end: Option<Event>,
+    io: IO,
     progress: Rc<Progress>,
     engine: Rc<Engine<S>>,
     peer: SocketAddr,
@@ -101,8 +108,8 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         deadline: Option<Instant>,
     ) -> Self {
         let progress = Rc::new(Progress::default());
-        let io = Metered {
-            io,
+        let metered = Metered {
+            io: io.clone(),
             unread,
             progress: Rc::clone(&progress),
             broken: None,
@@ -111,7 +118,9 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         let deadline =
             deadline.map(|deadline| (Wait::Head { requests: 0 }, Box::pin(sleep_until(deadline))));
         Self {
-            hyper: http().serve_connection(TokioIo::new(io), service),
+            hyper: http().serve_connection(TokioIo::new(metered), service),
+            end: None,
+            io,
             progress,
             engine,
             peer,
@@ -124,12 +133,18 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
     /// [`Poll::Pending`] means that a request is in flight or that the client is in the middle of a
     /// step: [`head_since`](Self::head_since) tells.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        match Pin::new(&mut self.hyper).poll(cx) {
-            Poll::Ready(Err(error)) => return Poll::Ready(self.failed(&error)),
-            // After a request to upgrade hyper ends without waiting for its last write.
-            Poll::Ready(Ok(())) if !self.progress.is_write_blocked.get() => {
-                return Poll::Ready(Event::Ended);
-            }
+        if self.end.is_none() {
+            self.end = match Pin::new(&mut self.hyper).poll(cx) {
+                Poll::Ready(Err(error)) => Some(self.failed(&error)),
+                // After a request to upgrade hyper ends without waiting for its last write.
+                Poll::Ready(Ok(())) if !self.progress.is_write_blocked.get() => Some(Event::Ended),
+                _ => None,
+            };
+        }
+        let written = self.progress.poll_write_held(&mut self.io, cx);
+        match (self.end, written) {
+            (_, Poll::Ready(Err(_))) => return Poll::Ready(Event::Ended),
+            (Some(end), Poll::Ready(Ok(()))) => return Poll::Ready(end),
             _ => {}
         }
         let wait = if self.progress.is_write_blocked.get() {
@@ -190,12 +205,12 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
             .hyper
             .poll_without_shutdown(&mut Context::from_waker(Waker::noop()));
         let parts = self.hyper.into_parts();
-        (parts.io.into_inner().io, parts.read_buf)
+        (self.io, parts.read_buf)
     }
 
     /// After the end: the stream.
     pub fn into_stream(self) -> IO {
-        self.hyper.into_parts().io.into_inner().io
+        self.io
     }
 
     /// What hyper rejects while it parses never reaches the service. hyper chooses the status, and this
@@ -274,6 +289,8 @@ pub(super) struct Progress {
     is_read_blocked: Cell<bool>,
     /// The last write found no room.
     pub(super) is_write_blocked: Cell<bool>,
+    /// What hyper takes for written. It is, before more is read, and at the end of each turn.
+    held: RefCell<Vec<u8>>,
 }
 
 impl Progress {
@@ -304,6 +321,39 @@ impl Progress {
         MAX_HEAD_LEN.saturating_sub(self.burst.get())
     }
 
+    /// Writes bytes, and notes whether there is room.
+    fn poll_write<IO: AsyncWrite + Unpin>(
+        &self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(io).poll_write(cx, bytes);
+        let was_blocked = self.is_write_blocked.replace(written.is_pending());
+        if was_blocked && written.is_ready() {
+            // Reading and dispatching go on, in a turn of their own.
+            self.is_read_blocked.set(false);
+            cx.waker().wake_by_ref();
+        }
+        written
+    }
+
+    /// Writes what is held.
+    fn poll_write_held<IO: AsyncWrite + Unpin>(
+        &self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut held = self.held.borrow_mut();
+        while !held.is_empty() {
+            match ready!(self.poll_write(io, cx, &held))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                len => drop(held.drain(..len)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn has_read(&self, bytes: &[u8]) {
         self.burst.set(self.burst.get().saturating_add(bytes.len()));
         self.is_whole
@@ -320,7 +370,7 @@ struct Metered<IO> {
     broken: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
+impl<IO: Transport> AsyncRead for Metered<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -329,6 +379,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
         let this = &mut *self;
         let progress = &*this.progress;
         progress.is_read_blocked.set(true);
+        if let Poll::Ready(Err(error)) = progress.poll_write_held(&mut this.io, cx) {
+            return Poll::Ready(Err(error));
+        }
         if progress.is_write_blocked.get() && !progress.is_in_flight.get() {
             // Backpressure: no further requests are read while responses are not taken; they stay
             // in the kernel.
@@ -359,19 +412,21 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        if self.progress.is_stream.get() && written.is_ready() {
-            self.progress
-                .parts
-                .set(self.progress.parts.get().wrapping_add(1));
+        let this = &mut *self;
+        let progress = &*this.progress;
+        if !progress.is_stream.get() {
+            let mut held = progress.held.borrow_mut();
+            if held.len().saturating_add(bytes.len()) <= MAX_HELD_LEN {
+                held.extend_from_slice(bytes);
+                return Poll::Ready(Ok(bytes.len()));
+            }
         }
-        let was_blocked = self.progress.is_write_blocked.replace(written.is_pending());
-        if was_blocked && written.is_ready() {
-            // Reading and dispatching go on, in a turn of their own.
-            self.progress.is_read_blocked.set(false);
-            cx.waker().wake_by_ref();
+        ready!(progress.poll_write_held(&mut this.io, cx))?;
+        let written = ready!(progress.poll_write(&mut this.io, cx, bytes));
+        if progress.is_stream.get() {
+            progress.parts.set(progress.parts.get().wrapping_add(1));
         }
-        written
+        Poll::Ready(written)
     }
 
     /// hyper calls it when it has written everything, and after every turn.
@@ -390,7 +445,8 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
     }
 
     /// The stream outlives the exchange, and its owner closes it.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.progress.poll_write_held(&mut this.io, cx)
     }
 }
