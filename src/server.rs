@@ -231,7 +231,9 @@ pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     }?;
     // A restarted server can bind while connections of its predecessor are still closing.
     socket.set_reuseaddr(true)?;
-    // Every connection inherits them.
+    // Every connection inherits them. Without a delay, a response is sent before the one ahead of it is
+    // acknowledged.
+    socket.set_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
     socket.bind(address)?;
@@ -344,6 +346,7 @@ impl<S: Application> Server<S> {
         listener: &TcpListener,
         pending: &Cell<Option<(TcpStream, SocketAddr)>>,
     ) {
+        let mut inherits_nodelay = None;
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -362,9 +365,13 @@ impl<S: Application> Server<S> {
                     continue;
                 }
             };
-            // A response is sent at once, without waiting for the acknowledgement of the one before. On
-            // macOS this fails if the client has already gone.
-            if stream.set_nodelay(true).is_err() {
+            // A listener that is not of [`listen`] may have it otherwise, and a system may not pass it on.
+            // On macOS this fails if the client has already gone.
+            let inherits = match inherits_nodelay {
+                Some(inherits) => inherits,
+                None => *inherits_nodelay.insert(stream.nodelay().unwrap_or(false)),
+            };
+            if !inherits && stream.set_nodelay(true).is_err() {
                 continue;
             }
             if let Some(place) = self.room.free_place() {

@@ -22,6 +22,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::mem::{self, MaybeUninit};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -32,7 +33,7 @@ use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::exchange::{Event, Exchange, Transport};
 use super::idle::{Slot, State};
@@ -43,6 +44,9 @@ use super::{Application, after};
 /// The most bytes that a lingering close reads off: enough for a client that sends 20 MB before it
 /// looks for a response.
 const MAX_LINGER_LEN: usize = 32 * 1024 * 1024;
+
+/// Bytes of a new connection that are read before it has a buffer: enough for most heads.
+const FIRST_READ_LEN: usize = 4 * 1024;
 
 /// Bytes read off at a time.
 const LINGER_BUFFER_LEN: usize = 8 * 1024;
@@ -75,14 +79,6 @@ enum End {
     Closed,
 }
 
-/// Why [`Connection::silent`] returned.
-enum Wake {
-    /// There is something to read, be it the end.
-    Readable(TcpStream),
-    /// The connection is to close.
-    Close(TcpStream),
-}
-
 impl<S: Application> Connection<S> {
     pub(crate) fn new(peer: SocketAddr, worker: Rc<Worker<S>>, load: Load) -> Self {
         let slot = worker.idle.slot();
@@ -97,67 +93,108 @@ impl<S: Application> Connection<S> {
     /// Serves until either side has ended it. A new or parked connection holds its socket, this
     /// future and itself, no buffer.
     pub(crate) async fn serve(self: Box<Self>, stream: TcpStream, place: Place) {
-        let Wake::Readable(stream) = self.silent(stream, State::New, Instant::now()).await else {
-            return;
+        let mut first = None;
+        let poll_first = |cx: &mut Context<'_>| {
+            self.poll_first(&stream, cx)
+                .map(|seat_and_bytes| first = seat_and_bytes)
         };
-        let first_byte = Instant::now();
-        let Some(seat) = self.seat(&stream).await else {
+        if !self.silent(State::New, Instant::now(), poll_first).await {
             return;
+        }
+        let first_byte = Instant::now();
+        let (seat, unread) = match first {
+            Some(seat_and_bytes) => seat_and_bytes,
+            None => match self.seat(&stream).await {
+                Some(seat) => (seat, Bytes::new()),
+                None => return,
+            },
         };
         drop(place);
-        if let Some(last) = self.seated(stream, first_byte).await {
+        if let Some(last) = self.seated(stream, unread, first_byte).await {
             Box::pin(self.linger(last, seat)).await;
         }
+    }
+
+    /// Waits for the first bytes. Comes back with them and a seat, if one is free: this saves a
+    /// system call. Otherwise they stay with the kernel.
+    fn poll_first(&self, stream: &TcpStream, cx: &mut Context<'_>) -> Poll<Option<(Seat, Bytes)>> {
+        let Some(seat) = self.worker.room.free_seat() else {
+            let mut space = [0];
+            return stream
+                .poll_peek(cx, &mut ReadBuf::new(&mut space))
+                .map(|_| None);
+        };
+        let mut space = [const { MaybeUninit::uninit() }; FIRST_READ_LEN];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        // The end and an error are met again by the next read.
+        let _ = ready!(poll_read(stream, cx, &mut buffer));
+        let has_bytes = !buffer.filled().is_empty();
+        Poll::Ready(has_bytes.then(|| (seat, Bytes::copy_from_slice(buffer.filled()))))
     }
 
     /// Serves requests. Returns the stream if the last response is written to it.
     ///
     /// The time of the first head begins with its first byte, also while that waits for a seat:
     /// otherwise each half head would keep a seat for as long as all before it.
-    async fn seated(&self, mut stream: TcpStream, first_byte: Instant) -> Option<TcpStream> {
+    async fn seated(
+        &self,
+        mut stream: TcpStream,
+        mut unread: Bytes,
+        first_byte: Instant,
+    ) -> Option<TcpStream> {
         let mut deadline = Some(after(first_byte, self.worker.limits().step_timeout));
         loop {
-            let end = self.busy(stream, deadline.take()).await;
-            let since = self.worker.idle.cool(&self.slot);
+            let end = self
+                .busy(stream, mem::take(&mut unread), deadline.take())
+                .await;
+            self.worker.idle.cool(&self.slot);
             match end {
-                End::Idle(idle) => match self.silent(idle, State::Parked, since).await {
-                    Wake::Readable(readable) => stream = readable,
-                    Wake::Close(last) => return Some(last),
-                },
+                End::Idle(idle) => {
+                    stream = idle;
+                    let since = self.slot.idle_since();
+                    let poll_readable =
+                        |cx: &mut Context<'_>| stream.poll_read_ready(cx).map(|_| ());
+                    if !self.silent(State::Parked, since, poll_readable).await {
+                        return Some(stream);
+                    }
+                }
                 End::Last(last) => return Some(last),
                 End::Closed => return None,
             }
         }
     }
 
-    /// Waits for a byte, as a new or a parked connection.
-    async fn silent(&self, stream: TcpStream, state: State, since: Instant) -> Wake {
+    /// Waits for a byte, as a new or a parked connection. Returns whether there is something to read,
+    /// be it the end or an error; otherwise the connection is to close.
+    async fn silent(
+        &self,
+        state: State,
+        since: Instant,
+        mut poll_readable: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> bool {
         let idle = &self.worker.idle;
         let mut has_entered = false;
-        let must_close = poll_fn(|cx| {
+        let mut is_readable = poll_fn(|cx| {
+            if poll_readable(cx).is_ready() {
+                return Poll::Ready(true);
+            }
             if !has_entered {
                 idle.enter(&self.slot, state, since, cx.waker());
                 has_entered = true;
             }
             if self.slot.must_close() {
-                return Poll::Ready(true);
+                return Poll::Ready(false);
             }
-            poll_readable(&stream, state, cx).map(|()| false)
+            Poll::Pending
         })
         .await;
-        let mut is_readable = !must_close;
-        if must_close {
+        if !is_readable {
             // Bytes that have arrived are served first. The event loop may not have seen them yet.
             yield_now().await;
-            let readable = |cx: &mut Context<'_>| poll_readable(&stream, state, cx).is_ready();
-            is_readable = poll_fn(|cx| Poll::Ready(readable(cx))).await;
+            is_readable = poll_fn(|cx| Poll::Ready(poll_readable(cx).is_ready())).await;
         }
         idle.busy(&self.slot);
-        if is_readable {
-            Wake::Readable(stream)
-        } else {
-            Wake::Close(stream)
-        }
+        is_readable
     }
 
     /// Takes a seat, or waits for one in the order of arrival. `None` if the client resets the
@@ -178,9 +215,9 @@ impl<S: Application> Connection<S> {
     }
 
     /// Runs hyper until the connection is idle; keeps it warm if there is a free warm place.
-    async fn busy(&self, stream: TcpStream, deadline: Option<Instant>) -> End {
+    async fn busy(&self, stream: TcpStream, unread: Bytes, deadline: Option<Instant>) -> End {
         let idle = &self.worker.idle;
-        let mut exchange = self.exchange(Socket(Rc::new(stream)), Bytes::new(), deadline);
+        let mut exchange = self.exchange(Socket(Rc::new(stream)), unread, deadline);
         loop {
             let event = poll_fn(|cx| {
                 let requests = exchange.requests();
@@ -273,14 +310,14 @@ impl<S: Application> Connection<S> {
         // An error means that the client has gone, which the first read says as well.
         let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
         let since = Instant::now();
-        let mut end = pin!(sleep_until(after(since, self.worker.limits().step_timeout)));
         let mut left = MAX_LINGER_LEN;
-        let is_closed = poll_fn(|cx| {
+        let mut has_taken = false;
+        let has_closed = poll_fn(|cx| {
             let idle = &self.worker.idle;
             idle.enter(&self.slot, State::Lingering, since, cx.waker());
             let mut turn = LINGER_TURN_LEN;
             loop {
-                if left == 0 || self.slot.must_close() || end.as_mut().poll(cx).is_ready() {
+                if left == 0 || self.slot.must_close() {
                     return Poll::Ready(false);
                 }
                 if turn == 0 {
@@ -288,6 +325,10 @@ impl<S: Application> Connection<S> {
                     return Poll::Pending;
                 }
                 let _ = ready!(stream.poll_read_ready(cx));
+                if turn == LINGER_TURN_LEN && is_taken(&stream) {
+                    has_taken = true;
+                    return Poll::Ready(true);
+                }
                 match stream.try_read(&mut [0; LINGER_BUFFER_LEN]) {
                     Ok(len @ 1..) => {
                         left = left.saturating_sub(len);
@@ -299,22 +340,20 @@ impl<S: Application> Connection<S> {
             }
         })
         .await;
-        let mut is_taken = is_closed && is_taken(&stream);
-        while is_closed && !is_taken && !self.slot.must_close() && !end.is_elapsed() {
+        while has_closed && !has_taken && !self.slot.must_close() {
             let mut pause = pin!(sleep(TAKEN_INTERVAL));
             poll_fn(|cx| {
-                let is_over = end.as_mut().poll(cx).is_ready() || self.slot.must_close();
-                if is_over {
+                if self.slot.must_close() {
                     Poll::Ready(())
                 } else {
                     pause.as_mut().poll(cx)
                 }
             })
             .await;
-            is_taken = self::is_taken(&stream);
+            has_taken = is_taken(&stream);
         }
         self.worker.idle.busy(&self.slot);
-        if !is_taken {
+        if !has_taken {
             reset(stream);
         }
     }
@@ -327,17 +366,28 @@ impl<S: Application> Drop for Connection<S> {
     }
 }
 
-/// Whether there is something to read, be it the end or an error: reading will meet it again.
-///
-/// tokio takes an accepted stream for readable until a read has found nothing, so a new connection
-/// is asked for a byte.
-fn poll_readable(stream: &TcpStream, state: State, cx: &mut Context<'_>) -> Poll<()> {
-    if state == State::New {
-        stream
-            .poll_peek(cx, &mut ReadBuf::new(&mut [0]))
-            .map(|_| ())
-    } else {
-        stream.poll_read_ready(cx).map(|_| ())
+/// Reads once.
+fn poll_read(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let room = buffer.remaining();
+        match stream.try_read_buf(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            read => {
+                if read.as_ref().is_ok_and(|len| (1..room).contains(len)) {
+                    // What did not fill the buffer has emptied the socket, and the next read would only
+                    // find that. Saves this system call, as tokio's own reads do. What comes back is the
+                    // error just made.
+                    let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
+                    let _ = stream.try_io(Interest::READABLE, blocked);
+                }
+                return Poll::Ready(read.map(drop));
+            }
+        }
     }
 }
 
@@ -358,16 +408,6 @@ fn reset(stream: TcpStream) {
 #[derive(Clone)]
 struct Socket(Rc<TcpStream>);
 
-impl Socket {
-    /// A read that did not fill its buffer has emptied the socket, and the next one would only find that.
-    /// Saves this system call, as tokio's own reads do.
-    fn has_no_more(&self) {
-        let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
-        // What comes back is the error just made.
-        let _ = self.0.try_io(Interest::READABLE, blocked);
-    }
-}
-
 impl Transport for Socket {
     fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>> {
         let stream = Rc::clone(&self.0);
@@ -384,20 +424,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            let room = buffer.remaining();
-            match self.0.try_read_buf(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                read => {
-                    return Poll::Ready(read.map(|len| {
-                        if len > 0 && len < room {
-                            self.has_no_more();
-                        }
-                    }));
-                }
-            }
-        }
+        poll_read(&self.0, cx, buffer)
     }
 }
 

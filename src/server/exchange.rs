@@ -70,7 +70,31 @@ pub struct Exchange<S: Application, IO: Transport> {
     progress: Rc<Progress>,
     engine: Rc<Engine<S>>,
     peer: SocketAddr,
-    deadline: Option<(Wait, Pin<Box<Sleep>>)>,
+    deadline: Option<Deadline>,
+}
+
+/// When a step of the client is late. Most are over before there is anything to wait for.
+struct Deadline {
+    wait: Wait,
+    end: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    fn new(wait: Wait, end: Instant) -> Self {
+        Self {
+            wait,
+            end,
+            timer: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(self.end)));
+        timer.as_mut().poll(cx)
+    }
 }
 
 /// What [`Exchange::poll`] comes back with, when it is not [`Poll::Pending`].
@@ -115,8 +139,7 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
             broken: None,
         };
         let service = Counted::new(Rc::clone(&engine), Rc::clone(&progress), peer);
-        let deadline =
-            deadline.map(|deadline| (Wait::Head { requests: 0 }, Box::pin(sleep_until(deadline))));
+        let deadline = deadline.map(|end| Deadline::new(Wait::Head { requests: 0 }, end));
         Self {
             hyper: http().serve_connection(TokioIo::new(metered), service),
             end: None,
@@ -171,13 +194,13 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
             return Poll::Ready(Event::Idle);
         };
         let deadline = match &mut self.deadline {
-            Some((current, deadline)) if *current == wait => deadline,
+            Some(deadline) if deadline.wait == wait => deadline,
             deadline => {
                 let end = after(Instant::now(), self.engine.limits.step_timeout);
-                &mut deadline.insert((wait, Box::pin(sleep_until(end)))).1
+                deadline.insert(Deadline::new(wait, end))
             }
         };
-        deadline.as_mut().poll(cx).map(|()| Event::Overdue)
+        deadline.poll(cx).map(|()| Event::Overdue)
     }
 
     /// The requests that it has dispatched.
@@ -188,9 +211,9 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
     /// When the head began to arrive that the exchange waits for, if it does.
     pub fn head_since(&self) -> Option<Instant> {
         match &self.deadline {
-            Some((Wait::Head { .. }, deadline)) => deadline
-                .deadline()
-                .checked_sub(self.engine.limits.step_timeout),
+            Some(deadline) if matches!(deadline.wait, Wait::Head { .. }) => {
+                deadline.end.checked_sub(self.engine.limits.step_timeout)
+            }
             _ => None,
         }
     }
@@ -348,6 +371,7 @@ impl Progress {
         while !held.is_empty() {
             match ready!(self.poll_write(io, cx, &held))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                len if len == held.len() => held.clear(),
                 len => drop(held.drain(..len)),
             }
         }

@@ -1,5 +1,5 @@
-//! The connections of one worker by what they are doing: which of them has been idle longest, which may
-//! be evicted, and how to tell it.
+//! The connections of one worker, by what they are doing: which one has been idle longest, and which one
+//! may be evicted.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,33 +11,33 @@ use tokio::time::Instant;
 
 use super::after;
 
-/// Warm connections per worker: they keep hyper and its buffers, about 18 KiB each, because taking
-/// them apart after every response would cost a busy connection a sixth of its speed.
+/// Warm connections per worker. They keep hyper and its buffers, about 18 KiB each: taking them apart
+/// after every response would cost a busy connection a sixth of its speed.
 const MAX_WARM: usize = 64;
 
 /// How long an idle connection may stay warm.
 const WARM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a connection must have been idle before it may be evicted: a client that asks again and
-/// again is not idle, and its next request may be on its way.
+/// How long a connection must have been idle before it may be evicted. The next request of an active
+/// client may be on its way.
 const IDLE_REST: Duration = Duration::from_millis(10);
 
 /// How long a head must have been arriving before its connection may be evicted.
 const HEAD_REST: Duration = Duration::from_secs(1);
 
 /// How long a new connection must have been silent before it may be evicted. There are as many places
-/// as seats, so silent connections that arrive more slowly than twice that number a second never
-/// fill them.
+/// as seats, so silent connections that arrive more slowly than twice that number per second never fill
+/// them.
 const NEW_REST: Duration = Duration::from_millis(500);
 
-/// How long a connection must have been lingering before it may be evicted: its last responses may be
-/// on their way.
+/// How long a connection must have been lingering before it may be evicted. Its last responses may be on
+/// their way.
 const LINGER_REST: Duration = Duration::from_millis(200);
 
 /// What a connection is doing. [`connection`](super::connection) has the whole picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
-    /// It has sent nothing yet.
+    /// Has sent nothing yet.
     New,
     /// In the middle of a request or a response, or waiting for a seat.
     Busy,
@@ -45,9 +45,9 @@ pub(crate) enum State {
     Head,
     /// Idle, with its buffers.
     Warm,
-    /// Idle, without.
+    /// Idle, without buffers.
     Parked,
-    /// Closed for writing; what the client still sends is read off.
+    /// Closed for writing. What the client still sends is read and discarded.
     Lingering,
 }
 
@@ -65,8 +65,8 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// The states in which a connection may be evicted for it, the first choice first, and for how
-    /// long it must have been in them.
+    /// The states in which a connection may be evicted for this need, first choice first, and how long it
+    /// must have been in them.
     fn choices(self) -> &'static [(&'static [State], Duration)] {
         const IDLE: (&[State], Duration) = (&[State::Warm, State::Parked], IDLE_REST);
         const HEAD: (&[State], Duration) = (&[State::Head], HEAD_REST);
@@ -87,7 +87,7 @@ pub(crate) struct Slot {
     state: Cell<State>,
     /// Since when it has been in this state.
     since: Cell<Instant>,
-    /// Whether it has one of the [`MAX_WARM`] places, which it keeps while it is busy.
+    /// Whether it has one of the [`MAX_WARM`] warm places, which it keeps while it is busy.
     is_kept_warm: Cell<bool>,
     notice: Cell<Option<Notice>>,
     waker: RefCell<Option<Waker>>,
@@ -96,9 +96,9 @@ pub(crate) struct Slot {
 /// What a worker asks of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Notice {
-    /// Give your buffers back.
+    /// To give its buffers back.
     Park,
-    /// Close; an idle connection does not if there are unread bytes.
+    /// To close. An idle connection with unread bytes does not.
     Close,
 }
 
@@ -108,12 +108,21 @@ impl Slot {
         self.since.get()
     }
 
+    /// Since when the connection has been idle, if it is idle now.
+    pub(crate) fn idle_since(&self) -> Instant {
+        if self.state.get() == State::Warm {
+            self.since.get()
+        } else {
+            Instant::now()
+        }
+    }
+
     /// Whether the connection is asked to close.
     pub(crate) fn must_close(&self) -> bool {
         self.notice.get() == Some(Notice::Close)
     }
 
-    fn tell(&self, notice: Notice) {
+    fn ask(&self, notice: Notice) {
         self.notice.set(Some(notice));
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -129,20 +138,21 @@ impl Slot {
     }
 }
 
-/// A connection that may be evicted: its rank, and since when. The lowest rank comes first, then the
-/// earliest.
+/// A connection that may be evicted: its rank, and since when it has been in its state. The lowest rank
+/// comes first, then the earliest time.
 pub(crate) type Candidate = (usize, Instant);
 
-/// A state, since when, and the slot's number. `None` stands before every time.
+/// A state, since when, and the slot's number. `None` is before every time.
 type Key = (State, Option<Instant>, u64);
 
 /// The connections of a worker.
 #[derive(Default)]
 pub(crate) struct Idle {
     next_id: Cell<u64>,
-    /// Those in a state that lasts, by state and time. Not the warm ones: they change with each request.
+    /// The connections in a state that lasts, by state and time. Without the warm ones, whose state changes
+    /// with each request.
     lasting: RefCell<BTreeMap<Key, Rc<Slot>>>,
-    /// Those that keep their buffers, idle at the moment or not.
+    /// The connections that keep their buffers, idle or not.
     warm: RefCell<Vec<Rc<Slot>>>,
     is_closing: Cell<bool>,
 }
@@ -162,16 +172,16 @@ impl Idle {
         })
     }
 
-    /// A connection is in the middle of a request or a response, or waits for a seat: whatever it was
-    /// asked before no longer holds.
+    /// A connection is in the middle of a request or a response, or waits for a seat. Whatever it was asked
+    /// before no longer counts.
     pub(crate) fn busy(&self, slot: &Slot) {
         self.forget(slot);
         slot.state.set(State::Busy);
         slot.notice.set(None);
     }
 
-    /// A connection begins to be new, parked or lingering, or in the middle of a head that began at
-    /// `since`.
+    /// A connection has been new, parked, lingering or in the middle of a head since `since`. The waker
+    /// wakes it when it is asked for something.
     pub(crate) fn enter(&self, slot: &Rc<Slot>, state: State, since: Instant, waker: &Waker) {
         if slot.state.get() == state && slot.since.get() == since {
             return;
@@ -214,21 +224,16 @@ impl Idle {
         true
     }
 
-    /// A connection has given its buffers back; returns since when it has been idle.
-    pub(crate) fn cool(&self, slot: &Rc<Slot>) -> Instant {
+    /// A connection has given its buffers back.
+    pub(crate) fn cool(&self, slot: &Rc<Slot>) {
         if slot.is_kept_warm.take() {
             self.warm
                 .borrow_mut()
                 .retain(|warm| !Rc::ptr_eq(warm, slot));
         }
-        if slot.state.get() == State::Warm {
-            slot.since.get()
-        } else {
-            Instant::now()
-        }
     }
 
-    /// A connection is gone, or leaves the state it was in.
+    /// A connection is gone, or leaves its state.
     pub(crate) fn forget(&self, slot: &Slot) {
         if matches!(
             slot.state.get(),
@@ -239,12 +244,12 @@ impl Idle {
         }
     }
 
-    /// The best connection to evict.
+    /// The best connection to evict, if there is one.
     pub(crate) fn candidate(&self, need: Need) -> Option<Candidate> {
         self.evictable(need).map(|(candidate, _)| candidate)
     }
 
-    /// Asks it to close. Returns whether there is one.
+    /// Asks the best connection to close. Returns whether there is one.
     pub(crate) fn evict(&self, need: Need) -> bool {
         let evictable = self.evictable(need);
         if let Some((_, slot)) = &evictable {
@@ -253,7 +258,7 @@ impl Idle {
         evictable.is_some()
     }
 
-    /// Closes every new and every idle connection, now and from now on.
+    /// Closes every new or idle connection, now and from now on.
     pub(crate) fn close_all(&self) {
         self.is_closing.set(true);
         let all: Vec<_> = self.lasting.borrow().values().map(Rc::clone).collect();
@@ -264,16 +269,26 @@ impl Idle {
         }
         for slot in &*self.warm.borrow() {
             if slot.state.get() == State::Warm {
-                slot.tell(Notice::Close);
+                slot.ask(Notice::Close);
             }
         }
     }
 
-    /// Closes connections that have been new or idle for `timeout`; parks warm ones that have been
-    /// idle for [`WARM_TIMEOUT`]. Returns when the time of the next one is up, as things are.
-    pub(crate) fn sweep(&self, now: Instant, timeout: Duration) -> Option<Instant> {
+    /// Closes connections that have been new or idle for `timeout`, or lingering for `linger_timeout`;
+    /// parks warm ones that have been idle for [`WARM_TIMEOUT`]. Returns when the time of the next
+    /// connection is up, if nothing changes.
+    pub(crate) fn sweep(
+        &self,
+        now: Instant,
+        timeout: Duration,
+        linger_timeout: Duration,
+    ) -> Option<Instant> {
         let mut next = None;
-        for state in [State::New, State::Parked] {
+        for (state, timeout) in [
+            (State::New, timeout),
+            (State::Parked, timeout),
+            (State::Lingering, linger_timeout),
+        ] {
             while let Some(slot) = self.longest(state) {
                 let end = after(slot.since(), timeout);
                 if now < end {
@@ -290,10 +305,10 @@ impl Idle {
             let end = after(slot.since(), timeout);
             let park = after(slot.since(), WARM_TIMEOUT);
             if now >= end {
-                slot.tell(Notice::Close);
+                slot.ask(Notice::Close);
             } else if slot.notice.get().is_none() {
                 if now >= park {
-                    slot.tell(Notice::Park);
+                    slot.ask(Notice::Park);
                 } else {
                     next = Some(earlier(next, end.min(park)));
                 }
@@ -313,7 +328,7 @@ impl Idle {
         })
     }
 
-    /// The connection that has been in this state longest, and is not asked to close.
+    /// The connection that has been in this state longest, of those that are not asked to close.
     fn longest(&self, state: State) -> Option<Rc<Slot>> {
         if state == State::Warm {
             let warm = self.warm.borrow();
@@ -327,10 +342,10 @@ impl Idle {
         (first == state).then(|| Rc::clone(slot))
     }
 
-    /// Asks once; the connection is no longer counted, and decides itself.
+    /// Asks once. The connection is no longer counted, and decides itself.
     fn close(&self, slot: &Slot) {
         self.forget(slot);
-        slot.tell(Notice::Close);
+        slot.ask(Notice::Close);
     }
 }
 

@@ -1,4 +1,4 @@
-//! One thread of the server: its connections, and the acceptor's hand on it.
+//! One thread of the server: its connections, and the acceptor's handle on it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use super::idle::{Candidate, Idle, Need};
 use super::room::{Place, Room};
 use super::{Application, Engine, Limits, runtime};
 
-/// The longest time between two sweeps for connections whose time is up.
+/// The longest time between two sweeps, which find the connections whose time is up.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The shortest.
+/// The shortest time between two sweeps.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What the connections of one thread share.
@@ -31,7 +31,7 @@ pub(crate) struct Worker<S> {
     pub(crate) idle: Idle,
     pub(crate) room: Arc<Room>,
     connections: Arc<AtomicUsize>,
-    /// A connection has arrived: there may be something to sweep.
+    /// A connection has arrived, so there may be something to sweep.
     arrived: Notify,
 }
 
@@ -58,8 +58,8 @@ impl<S: Application> Worker<S> {
         spawn_local(Box::new(connection).serve(stream, place));
     }
 
-    /// Without connections there is nothing to sweep, and no reason to wake up. A time limit of
-    /// [`SWEEP_INTERVAL`] or longer is kept to within [`MIN_SWEEP_INTERVAL`].
+    /// Sweeps while there are connections; without one it does not wake up. Keeps each time limit of
+    /// [`SWEEP_INTERVAL`] or more to within [`MIN_SWEEP_INTERVAL`].
     async fn sweep(self: Rc<Self>) {
         let mut interval = SWEEP_INTERVAL;
         loop {
@@ -68,7 +68,10 @@ impl<S: Application> Worker<S> {
             }
             sleep(interval).await;
             let now = Instant::now();
-            let next = self.idle.sweep(now, self.limits().idle_timeout);
+            let limits = self.limits();
+            let next = self
+                .idle
+                .sweep(now, limits.idle_timeout, limits.step_timeout);
             interval = next.map_or(SWEEP_INTERVAL, |next| {
                 next.saturating_duration_since(now)
                     .clamp(MIN_SWEEP_INTERVAL, SWEEP_INTERVAL)
@@ -76,12 +79,12 @@ impl<S: Application> Worker<S> {
         }
     }
 
-    /// Follows the acceptor until it is gone.
+    /// Carries out the acceptor's commands until it is gone.
     async fn follow(self: Rc<Self>, mut commands: UnboundedReceiver<Command>) {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Serve(stream, peer, place, load) => {
-                    // An error means no room in the event loop: the connection closes.
+                    // An error means that the event loop has no room for it: the connection closes.
                     if let Ok(stream) = TcpStream::from_std(stream) {
                         Rc::clone(&self).serve(stream, peer, place, load);
                     }
@@ -105,7 +108,7 @@ enum Command {
     CloseAll,
 }
 
-/// One connection in the count by which the least-loaded worker is found.
+/// One connection in the count that finds the least-loaded worker.
 pub(crate) struct Load(Arc<AtomicUsize>);
 
 impl Drop for Load {
@@ -114,7 +117,8 @@ impl Drop for Load {
     }
 }
 
-/// The acceptor's hand on a worker: directly on the one of its own thread, by commands on the others.
+/// The acceptor's handle on a worker: direct for the worker of its own thread, by commands for the
+/// others.
 pub(crate) struct Hand<S> {
     to: To<S>,
     connections: Arc<AtomicUsize>,
@@ -126,7 +130,7 @@ enum To<S> {
 }
 
 impl<S: Application> Hand<S> {
-    /// The worker of this thread.
+    /// A worker on this thread.
     pub(crate) fn here(engine: Engine<S>, room: Arc<Room>) -> Self {
         let connections = Arc::default();
         Self {
@@ -139,7 +143,7 @@ impl<S: Application> Hand<S> {
     ///
     /// # Errors
     ///
-    /// The OS error if there is no thread or no descriptor for it; the error of `make`.
+    /// The OS error if there is no thread or no descriptor for the worker; the error of `make`.
     pub(crate) async fn there(
         make: impl FnOnce() -> io::Result<Engine<S>> + Send + 'static,
         room: Arc<Room>,
@@ -183,7 +187,7 @@ impl<S: Application> Hand<S> {
     ///
     /// # Errors
     ///
-    /// If the stream cannot leave this thread's event loop, or the worker is gone.
+    /// The OS error if the stream cannot leave this thread's event loop, or if the worker is gone.
     pub(crate) fn serve(
         &self,
         stream: TcpStream,
@@ -204,7 +208,7 @@ impl<S: Application> Hand<S> {
         Ok(())
     }
 
-    /// The best connection to evict, if any.
+    /// The best connection to evict, if there is one.
     pub(crate) async fn candidate(&self, need: Need) -> Option<Candidate> {
         match &self.to {
             To::Here(worker) => worker.idle.candidate(need),
@@ -216,7 +220,7 @@ impl<S: Application> Hand<S> {
         }
     }
 
-    /// Evicts it.
+    /// Evicts the best connection. Returns whether there may have been one.
     pub(crate) fn evict(&self, need: Need) -> bool {
         match &self.to {
             To::Here(worker) => worker.idle.evict(need),
@@ -224,7 +228,7 @@ impl<S: Application> Hand<S> {
         }
     }
 
-    /// Closes every new and every idle connection, now and from now on.
+    /// Closes every new or idle connection, now and from now on.
     pub(crate) fn close_all(&self) {
         match &self.to {
             To::Here(worker) => worker.idle.close_all(),
