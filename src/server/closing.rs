@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hyper::http::Extensions;
 use tokio::sync::Notify;
 
-/// A response extension by which an application makes a response the last on its connection: the
-/// request was such that the client and the server may disagree about where the next one begins.
+/// A response extension that makes a response the last on its connection. For requests after which the
+/// client and the server may disagree about where the next one begins.
 #[derive(Clone, Copy, Debug)]
 pub struct LastResponse;
 
@@ -15,10 +15,10 @@ pub struct LastResponse;
 /// (`Connection: close`, HTTP/1.0) is hyper's to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The request has a transfer coding. Request smuggling: hyper accepts codings and chunks that
-    /// other parsers reject, so a proxy in front may see a different end of this request.
+    /// The request has a transfer coding. Request smuggling: hyper accepts codings and chunks that other
+    /// parsers reject, so a proxy in front may see a different end of this request.
     TransferCoding,
-    /// The application said so, by [`LastResponse`].
+    /// The application asks for it, with [`LastResponse`].
     Application,
     /// The response is sent before the content of its request is complete.
     Content,
@@ -33,7 +33,7 @@ pub(crate) enum Reason {
 pub(crate) struct Closing {
     is_draining: AtomicBool,
     drain: Arc<Notify>,
-    /// Responses still to be made the last of their connections, so that others get their seats.
+    /// How many responses are still to be the last on their connections, so that others get their seats.
     wanted: AtomicUsize,
 }
 
@@ -60,7 +60,7 @@ impl Closing {
         }
     }
 
-    /// Makes the next `count` responses the last of their connections; 0 takes the request back.
+    /// Makes the next `count` responses the last on their connections. 0 takes this back.
     pub(crate) fn want(&self, count: usize) {
         self.wanted.store(count, Ordering::Relaxed);
     }

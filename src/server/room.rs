@@ -1,12 +1,12 @@
 //! Seats, the places beside them, and how room is made when they run out.
 //!
-//! A connection that is served has a seat. One that is new, or waits for a seat, has a place; there are
-//! as many places as seats. While connections wait, the room is made for them in this order: the
-//! longest-idle connection is closed; the head that has been arriving longest is cut; some of the next
-//! responses say `Connection: close`.
+//! A served connection has a seat. A connection that is new, or waits for a seat, has a place; there are
+//! as many places as seats. While connections wait, room is made for them in this order: the longest-idle
+//! connection is closed; the head that has been arriving longest is cut; some of the next responses say
+//! `Connection: close`.
 //!
-//! A lingering connection gives its seat up, unless as many linger already as there are seats: then it
-//! keeps its seat, and the longest-lingering connection is reset once others wait.
+//! A lingering connection gives up its seat. If as many linger already as there are seats, it keeps its
+//! seat, and the longest-lingering connection is reset once others wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,21 +21,21 @@ use super::idle::Need;
 use super::worker::Hand;
 use crate::log::Lines;
 
-/// How often room is looked for while no connection may be evicted.
+/// How often to look for room while no connection may be evicted.
 const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long an evicted connection may take to close before another one is evicted: it may have had
-/// unread bytes.
+/// How long an evicted connection may take to close before the next one is evicted. It does not close if
+/// it has unread bytes.
 const CLOSING_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// For every so many waiting connections, one response gives up its seat at each [`ROOM_INTERVAL`]: all
-/// are served within about a second, and few connections are closed for it.
+/// How many waiting connections make one response the last on its connection, at each
+/// [`ROOM_INTERVAL`]: all of them are served within about a second, and few connections are closed.
 const WAITING_PER_WANTED: usize = 50;
 
-/// The most often that a full server says so.
+/// The shortest time between two lines of the same kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The right to be served; to drop it makes room.
+/// The right to be served. Dropping it makes room.
 pub(crate) struct Seat {
     _permit: OwnedSemaphorePermit,
 }
@@ -45,16 +45,16 @@ pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The seats and places of a server, and the reasons to close that concern all its connections.
+/// The seats and places of a server, and what closes connections to make room.
 pub(crate) struct Room {
     seats: Arc<Semaphore>,
     places: Arc<Semaphore>,
     max: usize,
     waiting: AtomicUsize,
     lingering: Arc<Semaphore>,
-    /// Connections that linger and have kept their seats.
+    /// Lingering connections that have kept their seats.
     seated_lingering: AtomicUsize,
-    /// A connection has begun or ceased to wait for a seat.
+    /// One of these two counts has changed.
     changed: Notify,
     pub(crate) closing: Arc<Closing>,
 }
@@ -80,9 +80,9 @@ impl Room {
         Some(Seat { _permit: permit })
     }
 
-    /// Waits for a seat, in the order of arrival. `None` if there is no server any more.
+    /// Waits for a seat, in the order of arrival. `None` if the server is gone.
     pub(crate) async fn seat(&self) -> Option<Seat> {
-        let _waiting = Waiting::new(self);
+        let _counted = self.count(&self.waiting);
         let permit = Arc::clone(&self.seats).acquire_owned().await.ok()?;
         Some(Seat { _permit: permit })
     }
@@ -109,23 +109,32 @@ impl Room {
         }
     }
 
-    /// Gives up a seat for the right to linger. As many connections linger as there are seats: another
-    /// one keeps its seat until one of them is gone. To evict one at once would lose responses that
-    /// its client has not taken yet.
+    /// Exchanges a seat for the right to linger. There are as many of these rights as seats; without one,
+    /// the connection keeps its seat until another has left. Evicting a lingering connection at once would
+    /// lose responses that its client has not taken yet.
     pub(crate) async fn linger(&self, seat: Seat) -> Option<Lingering> {
         let rights = Arc::clone(&self.lingering);
         let right = if let Ok(right) = Arc::clone(&rights).try_acquire_owned() {
             right
         } else {
-            let _counted = Counted::new(&self.seated_lingering);
+            let _counted = self.count(&self.seated_lingering);
             rights.acquire_owned().await.ok()?
         };
         drop(seat);
         Some(Lingering { _right: right })
     }
 
-    /// Makes room for as long as connections wait. Runs forever. Cancel-safe: dropping it loses no
-    /// connection.
+    /// One more of something, for as long as the result lives.
+    fn count<'r>(&'r self, count: &'r AtomicUsize) -> Counted<'r> {
+        count.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_one();
+        Counted {
+            count,
+            changed: &self.changed,
+        }
+    }
+
+    /// Makes room while connections wait. Runs forever. Cancel-safe: dropping it loses no connection.
     pub(crate) async fn make<S: Application>(&self, hands: &[Hand<S>], errors: &Errors) {
         loop {
             let mut has_looked = false;
@@ -138,8 +147,8 @@ impl Room {
                     errors.full(self.max, waiting);
                     CLOSING_TIMEOUT
                 } else {
-                    // A connection idle for less than its rest counts on the second pass. Only then
-                    // is a busy one asked to close.
+                    // A connection that has been idle for a moment only may be evicted on the second pass.
+                    // Only then is a busy one asked to close.
                     if has_looked {
                         errors.full(self.max, waiting);
                         self.closing.want(waiting.div_ceil(WAITING_PER_WANTED));
@@ -148,7 +157,7 @@ impl Room {
                     ROOM_INTERVAL
                 };
                 let deadline = Instant::now() + patience;
-                // A seat that was given up has gone to a connection that waited.
+                // A seat that is given up goes to a waiting connection.
                 while self.waiting.load(Ordering::Relaxed) >= waiting
                     && timeout(
                         deadline.saturating_duration_since(Instant::now()),
@@ -163,7 +172,7 @@ impl Room {
         }
     }
 
-    /// Makes room for a descriptor, and waits until there may be one.
+    /// Makes room for a descriptor, and waits until there may be a free one.
     pub(crate) async fn descriptor<S: Application>(&self, hands: &[Hand<S>]) {
         if !evict(hands, Need::Descriptor).await {
             self.closing.want(1);
@@ -171,7 +180,7 @@ impl Room {
         sleep(ROOM_INTERVAL).await;
     }
 
-    /// Whether no connection is served or waits, and none lingers.
+    /// Whether no connection is served, waits or lingers.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_unused() && self.lingering.available_permits() == self.max
     }
@@ -189,41 +198,20 @@ pub(crate) struct Lingering {
     _right: OwnedSemaphorePermit,
 }
 
-/// A connection that waits for a seat, for as long as this lives.
-struct Waiting<'r>(&'r Room);
-
-impl<'r> Waiting<'r> {
-    fn new(room: &'r Room) -> Self {
-        room.waiting.fetch_add(1, Ordering::Relaxed);
-        room.changed.notify_one();
-        Self(room)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.notify_one();
-    }
-}
-
-/// One more, for as long as this lives.
-struct Counted<'r>(&'r AtomicUsize);
-
-impl<'r> Counted<'r> {
-    fn new(count: &'r AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
+/// One connection in a count of the [`Room`].
+struct Counted<'r> {
+    count: &'r AtomicUsize,
+    changed: &'r Notify,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.changed.notify_one();
     }
 }
 
-/// Evicts the best connection of all workers. Returns whether there is one.
+/// Evicts the best connection of all workers. Returns whether there was one.
 async fn evict<S: Application>(hands: &[Hand<S>], need: Need) -> bool {
     let mut best = None;
     for hand in hands {
@@ -236,7 +224,7 @@ async fn evict<S: Application>(hands: &[Hand<S>], need: Need) -> bool {
     best.is_some_and(|(_, hand)| hand.evict(need))
 }
 
-/// Lines for the operator, each kind at most once a second.
+/// Lines for the operator, each kind at most once per [`LOG_INTERVAL`].
 pub(crate) struct Errors {
     lines: Option<Arc<Lines>>,
     full: std::cell::Cell<Option<Instant>>,
