@@ -24,6 +24,9 @@ use crate::harness::{SECRET, token};
 struct Pipe {
     sent: Vec<u8>,
     received: Vec<u8>,
+    /// System calls that a socket would have taken.
+    reads: usize,
+    writes: usize,
 }
 
 #[derive(Clone, Default)]
@@ -45,8 +48,10 @@ impl AsyncRead for End {
         if pipe.sent.is_empty() {
             return Poll::Pending;
         }
-        buffer.put_slice(&pipe.sent);
-        pipe.sent.clear();
+        let len = pipe.sent.len().min(buffer.remaining());
+        buffer.put_slice(&pipe.sent[..len]);
+        pipe.sent.drain(..len);
+        pipe.reads += 1;
         Poll::Ready(Ok(()))
     }
 }
@@ -57,7 +62,9 @@ impl AsyncWrite for End {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().received.extend_from_slice(bytes);
+        let mut pipe = self.0.borrow_mut();
+        pipe.received.extend_from_slice(bytes);
+        pipe.writes += 1;
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -140,4 +147,53 @@ fn built_in_routes_allocate_the_payload_the_user_and_the_named_scopes_alone() {
             assert_eq!(count, least + more, "{method} {path}");
         }
     });
+}
+
+/// The reads, the writes and the responses that each of these makes, one after the other on one connection.
+fn costs(turns: &[Vec<u8>]) -> Vec<(usize, usize, usize)> {
+    let key = Key::new(SECRET.as_bytes()).expect("a secret");
+    let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
+    runtime().expect("a runtime").block_on(async {
+        let worker = site()
+            .worker(Cached::new(verifier), false)
+            .expect("no state");
+        let engine = Rc::new(Engine::new(worker, Limits::default()));
+        let end = End::default();
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut exchange = Exchange::new(end.clone(), peer, engine, Bytes::new(), None);
+        let turn = |bytes: &Vec<u8>| {
+            *end.0.borrow_mut() = Pipe {
+                sent: bytes.clone(),
+                ..Pipe::default()
+            };
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..10 {
+                if exchange.poll(&mut cx).is_ready() {
+                    break;
+                }
+            }
+            let pipe = end.0.borrow();
+            let received = String::from_utf8_lossy(&pipe.received);
+            let responses = received.matches("HTTP/1.1 200 OK").count();
+            (pipe.reads, pipe.writes, responses)
+        };
+        turns.iter().map(turn).collect()
+    })
+}
+
+#[test]
+fn pipelined_responses_are_written_at_once_and_wait_for_no_further_head() {
+    let get = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+    let half = [&get.repeat(2)[..], &get[..10]].concat();
+    let costs = costs(&[get.to_vec(), get.repeat(16), half]);
+    assert_eq!(costs, [(1, 1, 1), (1, 1, 16), (1, 1, 2)]);
+}
+
+#[test]
+fn long_head_is_read_at_once_where_another_has_come_before() {
+    let mut head = b"GET /resource HTTP/1.1\r\nHost: test\r\nField: ".to_vec();
+    head.resize(16_000 - 4, b'x');
+    head.extend(b"\r\n\r\n");
+    let costs = costs(&[head.clone(), head.clone(), head]);
+    assert_eq!(costs[1..], [(1, 1, 1), (1, 1, 1)]);
 }
