@@ -1,5 +1,5 @@
-//! The connection engine: one listening socket, a bounded number of connections, workers that share
-//! them evenly, a limit on each step of a client, backpressure, graceful shutdown.
+//! The connection engine: one listening socket, a bounded number of connections shared evenly by the
+//! workers, a time limit on each step of a client, backpressure, graceful shutdown.
 //!
 //! It serves any hyper [`Service`], and knows neither routes nor tokens. Its parts:
 //!
@@ -7,11 +7,11 @@
 //! |---|---|
 //! | this one | the accept loop and the drain |
 //! | `worker` | one thread |
-//! | `room` | seats, places, and making room when they run out |
+//! | `room` | seats and places, and how to make room when they run out |
 //! | `connection` | the life of one connection |
 //! | `idle` | which connection is evicted first |
 //! | [`exchange`] | one run of hyper |
-//! | `in_flight` | one request until its response |
+//! | `in_flight` | one request, until its response |
 //! | `closing` | which response is the last, and why |
 
 use std::cell::Cell;
@@ -48,34 +48,34 @@ pub use in_flight::{Code, Content, StreamLimit};
 use room::{Errors, Place, Room};
 use worker::Hand;
 
-/// Connections that may wait to be accepted, at most; the system may allow fewer.
+/// The most connections that may wait to be accepted. The system may allow fewer.
 const MAX_BACKLOG: u32 = 1024;
 
-/// The kernel's send buffer per connection, in bytes; Linux doubles it. Linux reports a socket
-/// writable only when a third is free: at the autotuned size of megabytes a slow but steady reader
-/// would look stalled for many seconds.
+/// The kernel's send buffer per connection, in bytes. Linux doubles it, and reports a socket writable only
+/// when a third of it is free: at the autotuned size of megabytes, a slow but steady reader would look
+/// stalled for many seconds.
 const SEND_BUFFER_LEN: u32 = 16 * 1024;
 
-/// The kernel's receive buffer per connection, in bytes; Linux doubles this too. Four times the largest
-/// head: it bounds what a client makes the kernel hold.
+/// The kernel's receive buffer per connection, in bytes: four times the largest head. Linux doubles it too.
+/// It bounds what a client makes the kernel hold.
 const RECEIVE_BUFFER_LEN: u32 = 64 * 1024;
 
-/// How long connections are still accepted after the shutdown signal: a load balancer may not have
-/// heard of it yet.
+/// How long connections are still accepted after the shutdown signal. A load balancer may not know of the
+/// shutdown yet.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long a new connection may still be silent once the listener is closed: its request may be on the
+/// How long a new connection may still be silent once the listener is closed. Its request may be on its
 /// way.
 const NEW_GRACE: Duration = Duration::from_millis(50);
 
-/// How often the drain looks whether it is complete.
+/// How often the drain checks whether it is complete.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long the drain waits for lingering connections once nothing is in flight: long enough for a
-/// client to take its last response, and far too short for one that goes on sending.
+/// How long the drain waits for lingering connections once nothing is in flight: long enough for a client
+/// to take its last response, and far too short for a client that keeps sending.
 const LINGER_GRACE: Duration = Duration::from_millis(200);
 
-/// How long the accept loop waits after an error: one that persists must not keep a processor busy.
+/// How long the accept loop waits after an error. A persistent error must not keep a processor busy.
 const ERROR_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The error number of "too many open files" in this process, on Linux and macOS.
@@ -84,8 +84,8 @@ const EMFILE: i32 = 24;
 /// Any error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What the engine serves: any hyper [`Service`] for requests with [`Content`] whose futures and bodies
-/// may be moved. `Box::pin` makes one of any other.
+/// What the engine serves: any hyper [`Service`] that takes requests with [`Content`], and whose futures
+/// and bodies are `Unpin`. `Box::pin` makes any other future or body so.
 pub trait Application:
     Service<
         Request<Content>,
@@ -151,11 +151,11 @@ pub struct Observed<'a> {
     pub status: StatusCode,
     /// How long the request was in flight.
     pub took: Duration,
-    /// What the application or the engine ([`Code`]) put beside the response.
+    /// What the application, or the engine ([`Code`]), has attached to the response.
     pub extensions: &'a Extensions,
 }
 
-/// Is told of every response.
+/// Called for every response.
 pub type Observer = Arc<dyn Fn(&Observed<'_>) + Send + Sync>;
 
 /// What the requests of one worker share.
@@ -176,8 +176,8 @@ impl<S> fmt::Debug for Engine<S> {
 }
 
 impl<S> Engine<S> {
-    /// An engine without a server, which has no observer and no log: for an
-    /// [`Exchange`](exchange::Exchange) over something other than a socket.
+    /// An engine without a server, an observer or a log, for an [`Exchange`](exchange::Exchange) over
+    /// something other than a socket.
     pub fn new(service: S, limits: Limits) -> Self {
         Self {
             service,
@@ -210,7 +210,7 @@ impl<S> Engine<S> {
 ///
 /// # Errors
 ///
-/// The OS error if it cannot give the event loop what it needs.
+/// The OS error if the event loop cannot get what it needs.
 pub fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_io()
@@ -231,13 +231,13 @@ pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     }?;
     // A restarted server can bind while connections of its predecessor are still closing.
     socket.set_reuseaddr(true)?;
-    // Every connection inherits them. Without a delay, a response is sent before the one ahead of it is
+    // Every connection inherits these. No delay: a response does not wait until the one before it is
     // acknowledged.
     socket.set_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
     socket.bind(address)?;
-    // Each queued connection can fill a receive buffer, so the queue is no longer than the seats are many.
+    // Each queued connection can fill a receive buffer, so the queue is no longer than the number of seats.
     socket.listen(limits.max_connections.min(MAX_BACKLOG))
 }
 
@@ -258,15 +258,15 @@ impl<S> fmt::Debug for Server<S> {
 }
 
 impl<S: Application> Server<S> {
-    /// Starts the workers, each with a service of its own, made on its thread. Call it inside a [`runtime`], whose thread
-    /// is the first of them.
+    /// Starts the workers. Each has a service of its own, made on its thread. Call it inside a [`runtime`],
+    /// whose thread becomes the first worker.
     ///
-    /// `errors` gets what the operator should know, `observer` each response.
+    /// `errors` gets what the operator should know, and `observer` each response.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for limits without a worker or a connection; the OS error if it has no thread
-    /// or no descriptor for a worker; the error of `service`.
+    /// `InvalidInput` if the limits allow no worker or no connection; the OS error if there is no thread or
+    /// no descriptor for a worker; the error of `service`.
     pub async fn start(
         limits: Limits,
         service: impl Fn() -> io::Result<S> + Send + Sync + 'static,
@@ -304,8 +304,8 @@ impl<S: Application> Server<S> {
         })
     }
 
-    /// Serves a listener until `shutdown`, and then until the requests in flight are answered or
-    /// the drain timeout is over.
+    /// Serves a listener until `shutdown` completes. Then drains: returns when no request is in flight, at
+    /// the latest after the drain timeout.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let pending = Cell::new(None);
         let mut making_room = pin!(self.room.make(&self.hands, &self.errors));
@@ -339,8 +339,8 @@ impl<S: Application> Server<S> {
         .await;
     }
 
-    /// Accepts connections and hands each to the least-loaded worker. Runs forever. Cancel-safe: the
-    /// connection that it holds is in `pending`.
+    /// Accepts connections and hands each one to the least-loaded worker. Runs forever. Cancel-safe: a
+    /// connection that waits for a place is in `pending`.
     async fn accept(
         &self,
         listener: &TcpListener,
@@ -350,7 +350,7 @@ impl<S: Application> Server<S> {
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
-                // The client went away before it was accepted.
+                // The client has gone before its connection was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                     sleep(Duration::from_millis(1)).await;
                     continue;
@@ -365,8 +365,8 @@ impl<S: Application> Server<S> {
                     continue;
                 }
             };
-            // A listener that is not of [`listen`] may have it otherwise, and a system may not pass it on.
-            // On macOS this fails if the client has already gone.
+            // A listener that [`listen`] has not made may lack the option, and a system may not pass it on.
+            // On macOS setting it fails if the client has already gone.
             let inherits = match inherits_nodelay {
                 Some(inherits) => inherits,
                 None => *inherits_nodelay.insert(stream.nodelay().unwrap_or(false)),
@@ -395,8 +395,8 @@ impl<S: Application> Server<S> {
         }
     }
 
-    /// Serves what is pending, closes new and idle connections, and waits until none is left. What
-    /// lingers is not in flight: it gets a moment.
+    /// Serves the pending connection, closes new and idle ones, and waits until none is left. A lingering
+    /// connection has nothing in flight, so it gets only a moment.
     async fn drain(&self, pending: Option<(TcpStream, SocketAddr)>) {
         if let Some((stream, peer)) = pending
             && let Some(place) = self.room.place(&self.hands).await
@@ -419,7 +419,7 @@ impl<S: Application> Server<S> {
     }
 }
 
-/// `start` and `duration` later, or a time so far away that it makes no difference.
+/// The time `duration` after `start`, or one so far away that it makes no difference.
 fn after(start: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
     start + duration.min(CENTURY)

@@ -10,15 +10,15 @@
 //! | state | holds | ended by | evicted |
 //! |---|---|---|---|
 //! | new | a bare socket, a place | the idle timeout | for a place or a descriptor, after 0.5 s |
-//! | waiting | a bare socket, a place | a reset; otherwise it gets a seat | never |
+//! | waiting | a bare socket, a place | a reset, or a seat | never |
 //! | busy | hyper's buffers, a seat | the limits of [`exchange`](super::exchange) | in the middle of a head, after 1 s |
 //! | warm | hyper's buffers, a seat | 1 s: parked | after 10 ms |
 //! | parked | a bare socket, a seat | the idle timeout | after 10 ms |
 //! | lingering | a bare socket; its seat, if as many linger as there are seats | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a seat that lingers or a descriptor, after 0.2 s |
 //!
-//! Together, warm and parked connections are the idle ones. A connection with unread bytes is not
-//! idle. A connection is reset, not closed, when it is cut in the middle of something or when the
-//! client has not taken its last response: nothing of it stays with the kernel.
+//! Idle connections are the warm and the parked ones. A connection with unread bytes is not idle. A
+//! connection that is cut in the middle of something, or whose client has not taken its last response, is
+//! reset instead of closed: nothing of it stays with the kernel.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -41,27 +41,28 @@ use super::room::{Place, Seat};
 use super::worker::{Load, Worker};
 use super::{Application, after};
 
-/// The most bytes that a lingering close reads off: enough for a client that sends 20 MB before it
-/// looks for a response.
+/// The most bytes that a lingering close discards: enough for a client that sends 20 MB before it looks
+/// for a response.
 const MAX_LINGER_LEN: usize = 32 * 1024 * 1024;
 
-/// Bytes of a new connection that are read before it has a buffer: enough for most heads.
+/// Bytes that are read from a new connection at first, before it has hyper's buffers: enough for most
+/// heads.
 const FIRST_READ_LEN: usize = 4 * 1024;
 
-/// Bytes read off at a time.
+/// Bytes discarded at a time.
 const LINGER_BUFFER_LEN: usize = 8 * 1024;
 
-/// Bytes read off in one turn: other connections wait no longer than that takes.
+/// Bytes discarded in one turn: other connections wait no longer than this takes.
 const LINGER_TURN_LEN: usize = 64 * 1024;
 
-/// How often a client that has closed its side is checked for having taken the last response.
+/// How often to check whether a client that has closed its side has taken the last response.
 const TAKEN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What an HTTP/2 preface gets: hyper writes nothing.
+/// The response to an HTTP/2 preface, for which hyper writes none.
 const HTTP_1_ONLY: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// One connection, whatever state it is in.
+/// One connection, in any state.
 pub(crate) struct Connection<S: Application> {
     peer: SocketAddr,
     worker: Rc<Worker<S>>,
@@ -71,7 +72,7 @@ pub(crate) struct Connection<S: Application> {
 
 /// Why [`Connection::busy`] returned.
 enum End {
-    /// All is answered; there may be more requests.
+    /// Every request has its response. There may be more requests.
     Idle(TcpStream),
     /// The last response is written.
     Last(TcpStream),
@@ -90,8 +91,8 @@ impl<S: Application> Connection<S> {
         }
     }
 
-    /// Serves until either side has ended it. A new or parked connection holds its socket, this
-    /// future and itself, no buffer.
+    /// Serves until either side ends the connection. A new or parked connection holds its socket, this
+    /// future and itself, but no buffer.
     pub(crate) async fn serve(self: Box<Self>, stream: TcpStream, place: Place) {
         let mut first = None;
         let poll_first = |cx: &mut Context<'_>| {
@@ -115,8 +116,8 @@ impl<S: Application> Connection<S> {
         }
     }
 
-    /// Waits for the first bytes. Comes back with them and a seat, if one is free: this saves a
-    /// system call. Otherwise they stay with the kernel.
+    /// Waits for the first bytes. If a seat is free, takes it and reads them: a read costs no more than a
+    /// look. Otherwise, and at the end of the stream, returns `None` and leaves the bytes with the kernel.
     fn poll_first(&self, stream: &TcpStream, cx: &mut Context<'_>) -> Poll<Option<(Seat, Bytes)>> {
         let Some(seat) = self.worker.room.free_seat() else {
             let mut space = [0];
@@ -126,16 +127,17 @@ impl<S: Application> Connection<S> {
         };
         let mut space = [const { MaybeUninit::uninit() }; FIRST_READ_LEN];
         let mut buffer = ReadBuf::uninit(&mut space);
-        // The end and an error are met again by the next read.
+        // The next read meets the end, or an error, again.
         let _ = ready!(poll_read(stream, cx, &mut buffer));
         let has_bytes = !buffer.filled().is_empty();
         Poll::Ready(has_bytes.then(|| (seat, Bytes::copy_from_slice(buffer.filled()))))
     }
 
-    /// Serves requests. Returns the stream if the last response is written to it.
+    /// Serves requests, of which `unread` has been read already. Returns the stream if its last response is
+    /// written.
     ///
-    /// The time of the first head begins with its first byte, also while that waits for a seat:
-    /// otherwise each half head would keep a seat for as long as all before it.
+    /// The time for the first head begins with its first byte, and includes waiting for a seat. Otherwise
+    /// each half head would hold a seat for the whole time, one after the other.
     async fn seated(
         &self,
         mut stream: TcpStream,
@@ -164,8 +166,8 @@ impl<S: Application> Connection<S> {
         }
     }
 
-    /// Waits for a byte, as a new or a parked connection. Returns whether there is something to read,
-    /// be it the end or an error; otherwise the connection is to close.
+    /// Waits for a byte, as a new or a parked connection. Returns whether there is something to read, which
+    /// may be the end or an error. Otherwise the connection is to close.
     async fn silent(
         &self,
         state: State,
@@ -189,7 +191,7 @@ impl<S: Application> Connection<S> {
         })
         .await;
         if !is_readable {
-            // Bytes that have arrived are served first. The event loop may not have seen them yet.
+            // Bytes that have already arrived are served. The event loop may not have seen them yet.
             yield_now().await;
             is_readable = poll_fn(|cx| Poll::Ready(poll_readable(cx).is_ready())).await;
         }
@@ -197,7 +199,7 @@ impl<S: Application> Connection<S> {
         is_readable
     }
 
-    /// Takes a seat, or waits for one in the order of arrival. `None` if the client resets the
+    /// Takes a seat, or waits for one in the order of arrival. Returns `None` if the client resets the
     /// connection meanwhile.
     async fn seat(&self, stream: &TcpStream) -> Option<Seat> {
         if let Some(seat) = self.worker.room.free_seat() {
@@ -214,7 +216,7 @@ impl<S: Application> Connection<S> {
         .await
     }
 
-    /// Runs hyper until the connection is idle; keeps it warm if there is a free warm place.
+    /// Runs hyper until the connection is idle and has no warm place, or has ended.
     async fn busy(&self, stream: TcpStream, unread: Bytes, deadline: Option<Instant>) -> End {
         let idle = &self.worker.idle;
         let mut exchange = self.exchange(Socket(Rc::new(stream)), unread, deadline);
@@ -285,12 +287,12 @@ impl<S: Application> Connection<S> {
         Box::new(Exchange::new(socket, self.peer, engine, unread, deadline))
     }
 
-    /// Lingering close (RFC 9112 §9.6): to close on unread bytes would reset the connection and take
-    /// the last response with it. Reads and discards what the client still sends, until it has closed
-    /// its side too and has taken everything.
+    /// Lingering close (RFC 9112 §9.6). Closing with unread bytes would reset the connection, and the last
+    /// response would be lost with it. So this reads and discards what the client still sends, until the
+    /// client has closed its side and has taken everything.
     ///
-    /// A client that has not done so when its time is up, or when others need the descriptor, is
-    /// reset: what it has not taken does not stay with the kernel.
+    /// If the client is late, or others need the descriptor, the connection is reset: what the client has
+    /// not taken does not stay with the kernel.
     async fn linger(&self, stream: TcpStream, seat: Seat) {
         let mut lingering = pin!(self.worker.room.linger(seat));
         let mut right = None;
@@ -307,7 +309,7 @@ impl<S: Application> Connection<S> {
     }
 
     async fn read_off(&self, mut stream: TcpStream) {
-        // An error means that the client has gone, which the first read says as well.
+        // An error means that the client has gone. The first read meets it again.
         let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
         let since = Instant::now();
         let mut left = MAX_LINGER_LEN;
@@ -366,7 +368,7 @@ impl<S: Application> Drop for Connection<S> {
     }
 }
 
-/// Reads once.
+/// Reads once, if there is something to read.
 fn poll_read(
     stream: &TcpStream,
     cx: &mut Context<'_>,
@@ -379,9 +381,9 @@ fn poll_read(
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             read => {
                 if read.as_ref().is_ok_and(|len| (1..room).contains(len)) {
-                    // What did not fill the buffer has emptied the socket, and the next read would only
-                    // find that. Saves this system call, as tokio's own reads do. What comes back is the
-                    // error just made.
+                    // A read that does not fill its buffer has emptied the socket. Marking the socket so, by
+                    // an error made for it, saves the system call that would only find this out, as
+                    // tokio's own reads do.
                     let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
                     let _ = stream.try_io(Interest::READABLE, blocked);
                 }
@@ -391,20 +393,20 @@ fn poll_read(
     }
 }
 
-/// Whether a client that has closed its side has taken all that was written before ours was closed:
-/// the connection is over then, and has no peer any more.
+/// Whether the client has closed its side and has taken all that was written before ours was closed. Such
+/// a connection is over, and no longer has a peer.
 fn is_taken(stream: &TcpStream) -> bool {
     stream.peer_addr().is_err()
 }
 
-/// Closes without leaving anything to the kernel.
+/// Closes without leaving anything with the kernel.
 fn reset(stream: TcpStream) {
     // Otherwise it closes like any other.
     let _ = stream.set_zero_linger();
     drop(stream);
 }
 
-/// A socket that can be watched while hyper has it.
+/// A socket that hyper has, and that can be watched meanwhile.
 #[derive(Clone)]
 struct Socket(Rc<TcpStream>);
 

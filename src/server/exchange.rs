@@ -1,21 +1,22 @@
-//! One run of hyper over a connection: requests in, responses out, and at every moment an answer to
-//! the question what the connection waits for.
+//! One run of hyper over a connection: requests in, responses out, and at every moment it is known what
+//! the connection waits for.
 //!
-//! The service and the content are wrapped, so that the exchange counts instead of guessing. It waits
-//! for exactly one of these:
+//! The exchange wraps the service and the content, so that it counts instead of guessing. It waits for
+//! exactly one of these:
 //!
 //! | waits for | while | limited by |
 //! |---|---|---|
-//! | nothing: it is idle | every response is taken and no byte of a head is here | the caller |
-//! | the client's head | bytes of a head are here, but not all | [`Limits::step_timeout`] |
-//! | the client's content | a handler asks for content that is not here | [`Limits::step_timeout`]: 408 |
-//! | the handler | a request is in flight and asks for no content | [`Limits::answer_timeout`]: 503 |
-//! | the client, to take a response, or one part of a stream | the kernel has no room for more of it | [`Limits::step_timeout`] |
+//! | nothing: it is idle | every response is written, and no byte of a head has arrived | the caller |
+//! | the client, for the rest of a head | a part of a head has arrived | [`Limits::step_timeout`] |
+//! | the client, for content | a handler asks for content that has not arrived | [`Limits::step_timeout`]: 408 |
+//! | the handler | a request is in flight, and its handler asks for no content | [`Limits::answer_timeout`]: 503 |
+//! | the client, to take a response, or one part of a stream | the kernel has no room for more | [`Limits::step_timeout`] |
 //! | a stream's next part | a response of unknown length has nothing to send | [`StreamLimit`] |
 //!
-//! hyper's read buffer never grows beyond [`MAX_HEAD_LEN`]. The exchange hands over no more than that
-//! before a request. Behind a request it hands over nothing while the buffer may hold the beginning of
-//! another head; what is left over goes to a fresh run of hyper.
+//! hyper never holds more than [`MAX_HEAD_LEN`] of what is to become a head. The exchange hands over no
+//! more than that before a request. Behind a request it hands over nothing while hyper may hold the
+//! beginning of another head; that beginning goes to a fresh run of hyper. What hyper writes is kept until
+//! it reads on or its turn ends, up to 4 KiB, so that pipelined requests get their responses at once.
 //!
 //! [`Limits::step_timeout`]: super::Limits::step_timeout
 //! [`Limits::answer_timeout`]: super::Limits::answer_timeout
@@ -38,33 +39,32 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::in_flight::Counted;
 use super::{Application, Engine, Observed, after};
 
-/// The longest request head, in bytes: request line, fields and the empty line. A longer one is
-/// answered by 431.
+/// The longest request head, in bytes: request line, fields and the empty line. A longer one gets 431.
 pub const MAX_HEAD_LEN: usize = 16 * 1024;
 
-/// Bytes of content read at a time: one less than hyper's buffer begins with, as a read that fills it
-/// makes hyper ask for twice as much. Only heads make its buffer grow: a client that sends a head of
-/// over 8 KiB probably sends more of them, and hyper parses a head again that takes two reads.
+/// Bytes of content read at a time: one less than hyper's buffer begins with. A read that fills the buffer
+/// makes hyper double it, which only heads may do. A client that has sent a head of over 8 KiB probably
+/// sends another one, and hyper parses a head twice if it takes two reads.
 const MAX_CONTENT_READ_LEN: usize = 8 * 1024 - 1;
 
-/// The most bytes of responses that wait for others to be written with them: those to sixteen pipelined
-/// requests, as many as hyper serves in one turn.
+/// The most bytes that wait to be written together: about sixteen responses, and hyper serves sixteen
+/// pipelined requests in one turn.
 const MAX_HELD_LEN: usize = 4 * 1024;
 
-/// What an exchange runs over: a handle, as hyper has one and the exchange another.
+/// What an exchange runs over: a handle, of which hyper has one and the exchange another.
 pub trait Transport: AsyncRead + AsyncWrite + Clone + Unpin {
-    /// Completes when the connection breaks, which nothing else notices while a handler waits: hyper
-    /// reads no further then, and a client may have closed its sending side for good reason.
+    /// Completes when the connection breaks. While a handler waits nothing else notices: hyper does not read
+    /// then, and a client may rightly have closed its sending side.
     fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
 /// One connection while hyper has it.
 ///
-/// Costs at most [`MAX_HEAD_LEN`] for the read buffer and about as much for one response that the
-/// client does not take; a connection that waits for a request should rather hold the bare stream.
+/// Costs up to twice [`MAX_HEAD_LEN`] for the read buffer, and about half as much again for responses that
+/// the client does not take. A connection that waits for a request should rather hold the bare stream.
 pub struct Exchange<S: Application, IO: Transport> {
     hyper: http1::Connection<TokioIo<Metered<IO>>, Counted<S>>,
-    /// How hyper has ended, if it has.
+    /// How hyper has ended, if it has. The client may still have to take what was written before.
     end: Option<Event>,
     io: IO,
     progress: Rc<Progress>,
@@ -73,7 +73,7 @@ pub struct Exchange<S: Application, IO: Transport> {
     deadline: Option<Deadline>,
 }
 
-/// When a step of the client is late. Most are over before there is anything to wait for.
+/// When a step of the client is late. Most steps are over before a timer is needed.
 struct Deadline {
     wait: Wait,
     end: Instant,
@@ -97,24 +97,24 @@ impl Deadline {
     }
 }
 
-/// What [`Exchange::poll`] comes back with, when it is not [`Poll::Pending`].
+/// What [`Exchange::poll`] returns when it is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Every response is taken and no byte of a head is here. The exchange may be polled on, or
+    /// Every response is written, and no byte of a head has arrived. The exchange may be polled again, or
     /// taken apart.
     Idle,
     /// hyper may hold the beginning of a head, or has been handed all that its buffer should hold. The
-    /// exchange is to be taken apart, and what it leaves goes to a fresh one.
+    /// exchange is to be taken apart. What it leaves goes to a fresh exchange.
     Restart,
     /// The client has exceeded the time limit for sending a head or taking a response.
     Overdue,
-    /// An HTTP/2 preface, which hyper leaves unanswered.
+    /// The client has sent an HTTP/2 preface, to which hyper does not respond.
     Http2,
-    /// There is nothing more to say, on one side or on both.
+    /// One side has ended the connection.
     Ended,
 }
 
-/// What the client is to do, after how many requests or responses.
+/// What the client is to do, and how many requests or responses came before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
     Head { requests: u64 },
@@ -122,8 +122,8 @@ enum Wait {
 }
 
 impl<S: Application, IO: Transport> Exchange<S, IO> {
-    /// Begins with `io`, of which `unread` has been read before: the beginning of a head, which is
-    /// late after `deadline`.
+    /// Begins with `io`. `unread` has been read from it before, and begins a head, which is late after
+    /// `deadline`.
     pub fn new(
         io: IO,
         peer: SocketAddr,
@@ -153,13 +153,13 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
 
     /// Reads, serves and writes what it can.
     ///
-    /// [`Poll::Pending`] means that a request is in flight or that the client is in the middle of a
-    /// step: [`head_since`](Self::head_since) tells.
+    /// [`Poll::Pending`] means that a request is in flight, or that the client is in the middle of a step.
+    /// If that is a head, [`head_since`](Self::head_since) returns when it began.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.end.is_none() {
             self.end = match Pin::new(&mut self.hyper).poll(cx) {
                 Poll::Ready(Err(error)) => Some(self.failed(&error)),
-                // After a request to upgrade hyper ends without waiting for its last write.
+                // After a request to upgrade, hyper ends without waiting for its last write.
                 Poll::Ready(Ok(())) if !self.progress.is_write_blocked.get() => Some(Event::Ended),
                 _ => None,
             };
@@ -176,11 +176,11 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
                 parts: self.progress.parts.get(),
             }
         } else if self.progress.is_over() {
-            // hyper goes on as long as something holds the content of the request. What still comes
-            // of it must not go to a fresh run, as a head.
+            // hyper goes on while something holds the content of the request. The rest of that content
+            // must not go to a fresh run, where it would be taken for a head.
             return Poll::Ready(Event::Ended);
         } else if self.progress.is_serving() || !self.progress.is_read_blocked.get() {
-            // A handler, or hyper itself, which lets others have a turn: each wakes this task.
+            // It waits for a handler, or hyper yields to other tasks. Each of them wakes this task.
             self.deadline = None;
             return Poll::Pending;
         } else if self.progress.is_full.get() {
@@ -203,12 +203,12 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         deadline.poll(cx).map(|()| Event::Overdue)
     }
 
-    /// The requests that it has dispatched.
+    /// How many requests it has dispatched.
     pub fn requests(&self) -> u64 {
         self.progress.requests.get()
     }
 
-    /// When the head began to arrive that the exchange waits for, if it does.
+    /// When the head that the exchange waits for began to arrive. `None` if it waits for something else.
     pub fn head_since(&self) -> Option<Instant> {
         match &self.deadline {
             Some(deadline) if matches!(deadline.wait, Wait::Head { .. }) => {
@@ -218,11 +218,10 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         }
     }
 
-    /// Takes apart an exchange that is idle or to be restarted. Returns the stream and the bytes that
-    /// were read and not consumed: the beginning of a head.
+    /// Takes apart an exchange that is idle or to be restarted. Returns the stream, and the bytes that were
+    /// read but not consumed: the beginning of a head.
     pub fn into_parts(mut self) -> (IO, Bytes) {
-        // hyper ends an idle connection at once when it is asked to: what is ready here is that
-        // end.
+        // Asked to end, hyper ends an idle connection at once. This is what gets ready here.
         Pin::new(&mut self.hyper).graceful_shutdown();
         let _ended = self
             .hyper
@@ -231,13 +230,13 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         (self.io, parts.read_buf)
     }
 
-    /// After the end: the stream.
+    /// The stream of an exchange that has ended.
     pub fn into_stream(self) -> IO {
         self.io
     }
 
-    /// What hyper rejects while it parses never reaches the service. hyper chooses the status, and this
-    /// is the only place that reports it.
+    /// How an exchange ends after an error of hyper. What hyper rejects while it parses never reaches the
+    /// service, so this is the only place that reports it.
     fn failed(&self, error: &hyper::Error) -> Event {
         let status = if error.is_parse_too_large() {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -261,18 +260,18 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
     }
 }
 
-/// The one place that sets up hyper. What is not named here is its default: at most 100 fields,
-/// `Date` in every response.
+/// The one place that sets up hyper. Everything else is hyper's default: at most 100 fields, and `Date` in
+/// every response.
 fn http() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        // A client may say that it is done before it has its response.
+        // A client may close its sending side before it has its response.
         .half_close(true)
-        // A timer for every request costs; `Exchange` sets one when a client makes it wait.
+        // A timer for each request costs. `Exchange` sets one when a client makes it wait.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_LEN)
         .max_header_size(MAX_HEAD_LEN)
-        // Head and content of a response go out in one buffer.
+        // The head and the content of a response go out in one buffer.
         .writev(false);
     builder
 }
@@ -280,39 +279,40 @@ fn http() -> http1::Builder {
 /// What has passed between the client, hyper and the service.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// Requests that were dispatched.
+    /// How many requests were dispatched.
     pub(super) requests: Cell<u64>,
-    /// Responses that were handed to hyper.
+    /// How many responses were handed to hyper.
     pub(super) responses: Cell<u64>,
-    /// A request was dispatched and its response is not handed over.
+    /// A request was dispatched, and its response is not yet handed over.
     pub(super) is_in_flight: Cell<bool>,
     /// The handler of the request in flight waits.
     pub(super) is_handler_waiting: Cell<bool>,
-    /// The last response is a stream, whose client has its time for each part of it.
+    /// The last response is a stream. The client has its time for each part of it.
     pub(super) is_stream: Cell<bool>,
-    /// Parts of streams that were written.
+    /// How many parts of streams were written.
     parts: Cell<u64>,
     /// hyper still takes content from the last response.
     pub(super) is_sending: Cell<bool>,
-    /// Not all of what hyper was handed is written.
+    /// hyper has not written all that it was handed.
     pub(super) is_unflushed: Cell<bool>,
-    /// The last response that was handed to hyper is the last on the connection.
+    /// The response that was handed to hyper last is the last one on the connection.
     pub(super) is_last: Cell<bool>,
     /// The last request has content, which hyper may be reading.
     pub(super) has_content: Cell<bool>,
     /// A request was dispatched since hyper's buffer was last known to be empty.
     pub(super) has_dispatched: Cell<bool>,
-    /// Bytes that hyper was handed since then.
+    /// How many bytes hyper was handed since then.
     burst: Cell<usize>,
-    /// They end in an empty line: behind a request, hyper's buffer holds nothing more.
+    /// They end in an empty line. Behind a request, this means that hyper's buffer is empty.
     is_whole: Cell<bool>,
-    /// A read was refused: hyper's buffer holds enough, or may hold the beginning of another head.
+    /// A read was denied: hyper's buffer holds enough, or may hold the beginning of another head.
     is_full: Cell<bool>,
-    /// The last read found nothing, or was refused.
+    /// The last read found nothing, or was denied.
     is_read_blocked: Cell<bool>,
     /// The last write found no room.
     pub(super) is_write_blocked: Cell<bool>,
-    /// What hyper takes for written. It is, before more is read, and at the end of each turn.
+    /// What hyper has written, and the transport has not. Written before more is read, and at the end of each
+    /// turn.
     held: RefCell<Vec<u8>>,
 }
 
@@ -333,7 +333,7 @@ impl Progress {
             return MAX_CONTENT_READ_LEN;
         }
         if self.has_dispatched.get() && self.is_whole.get() {
-            // hyper asks for more only when it can parse nothing in its buffer.
+            // hyper asks for more only when it can parse nothing more in its buffer.
             self.has_dispatched.set(false);
             self.has_content.set(false);
             self.burst.set(0);
@@ -344,7 +344,7 @@ impl Progress {
         MAX_HEAD_LEN.saturating_sub(self.burst.get())
     }
 
-    /// Writes bytes, and notes whether there is room.
+    /// Writes bytes, and notes whether there was room.
     fn poll_write<IO: AsyncWrite + Unpin>(
         &self,
         io: &mut IO,
@@ -354,7 +354,7 @@ impl Progress {
         let written = Pin::new(io).poll_write(cx, bytes);
         let was_blocked = self.is_write_blocked.replace(written.is_pending());
         if was_blocked && written.is_ready() {
-            // Reading and dispatching go on, in a turn of their own.
+            // Reading and dispatching continue in a turn of their own.
             self.is_read_blocked.set(false);
             cx.waker().wake_by_ref();
         }
@@ -385,12 +385,12 @@ impl Progress {
     }
 }
 
-/// A stream that tells [`Progress`] what passes, and hands hyper no more than it may hold.
+/// hyper's stream. It records in [`Progress`] what passes, and hands hyper no more than it may hold.
 struct Metered<IO> {
     io: IO,
     unread: Bytes,
     progress: Rc<Progress>,
-    /// Only while a handler or the content of its response has nothing to say.
+    /// Only while a handler, or the content of its response, has nothing to send.
     broken: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
@@ -407,8 +407,8 @@ impl<IO: Transport> AsyncRead for Metered<IO> {
             return Poll::Ready(Err(error));
         }
         if progress.is_write_blocked.get() && !progress.is_in_flight.get() {
-            // Backpressure: no further requests are read while responses are not taken; they stay
-            // in the kernel.
+            // Backpressure: while responses are not taken, further requests are not read. They stay in the
+            // kernel.
             return Poll::Pending;
         }
         let allowance = progress.allowance().min(buffer.remaining());
@@ -453,7 +453,7 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
         Poll::Ready(written)
     }
 
-    /// hyper calls it when it has written everything, and after every turn.
+    /// hyper calls this when it has written everything, and after every turn.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.progress.is_unflushed.set(false);
@@ -468,7 +468,7 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
-    /// The stream outlives the exchange, and its owner closes it.
+    /// hyper is done. The stream outlives the exchange, and its owner closes it.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.progress.poll_write_held(&mut this.io, cx)

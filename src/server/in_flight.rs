@@ -1,4 +1,4 @@
-//! One request from its dispatch until hyper has its response: whom it waits for, how long it may,
+//! One request, from its dispatch until hyper has its response: what it waits for, how long it may wait,
 //! and what becomes of its response.
 
 use std::convert::Infallible;
@@ -24,16 +24,16 @@ use super::closing::Closing;
 use super::exchange::Progress;
 use super::{Application, BoxError, Engine, Observed};
 
-/// A response extension: how long a response of unknown length may take in all, in place of
+/// A response extension: how long a response of unknown length may take in all, instead of
 /// [`Limits::answer_timeout`](super::Limits::answer_timeout).
 #[derive(Clone, Copy, Debug)]
 pub struct StreamLimit(pub Duration);
 
-/// The content of a request: nothing of it is read, and no `100 Continue` is sent, before it is asked
-/// for.
+/// The content of a request. Before a handler asks for it, none of it is read and no `100 Continue` is
+/// sent.
 ///
-/// Waiting for it is limited by [`Limits::step_timeout`](super::Limits::step_timeout) in all; a
-/// handler that waits longer is dropped, and the client gets 408.
+/// Waiting for it is limited by [`Limits::step_timeout`](super::Limits::step_timeout) in all. A handler that
+/// waits longer is dropped, and the client gets 408.
 #[derive(Debug)]
 pub struct Content {
     incoming: Incoming,
@@ -47,13 +47,14 @@ pub struct Content {
 struct ContentState(AtomicU8);
 
 impl ContentState {
-    /// It has not asked for more, or has what it asked for.
+    /// The handler has not asked for more, or has what it asked for.
     const NOT_AWAITED: u8 = 0;
-    /// It waits for the client to send more.
+    /// The handler waits for the client to send more.
     const AWAITED: u8 = 1;
-    /// It has all.
+    /// The handler has all of it.
     const COMPLETE: u8 = 2;
-    /// It does not want the rest. hyper skips it if it has arrived, and ends the connection if not.
+    /// The handler does not want the rest. hyper skips what has arrived, and ends the connection if that is
+    /// not all.
     const DROPPED: u8 = 3;
 
     fn is(&self, state: u8) -> bool {
@@ -66,7 +67,7 @@ impl ContentState {
 }
 
 impl Content {
-    /// The address that the request came from.
+    /// The address of the client.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
@@ -115,7 +116,7 @@ impl Body for Content {
     }
 }
 
-/// hyper's view of an application: calls it, and counts.
+/// The application as hyper sees it: calls it, and counts.
 pub(super) struct Counted<S> {
     engine: Rc<Engine<S>>,
     progress: Rc<Progress>,
@@ -178,14 +179,14 @@ impl<S: Application> Service<Request<Incoming>> for Counted<S> {
     }
 }
 
-/// What the observer is told of a request, which its handler consumes.
+/// What the observer gets of a request, kept because the handler consumes the request.
 struct Seen {
     method: Method,
     target: Uri,
     since: Instant,
 }
 
-/// The party that a request in flight waits for.
+/// What a request in flight waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Party {
     Client,
@@ -194,12 +195,12 @@ enum Party {
 
 /// A request in flight.
 pub(super) struct InFlight<S: Application> {
-    /// Dropped when it is late.
+    /// The application's future. Dropped when it is late.
     work: Option<S::Future>,
-    /// A finished response, held back until the client has taken the one before, or until hyper has
-    /// looked for the rest of the content.
+    /// A finished response, held back until the client has taken the one before it, or until hyper has looked
+    /// for the rest of the content.
     held: Option<Response<Outgoing<S::Body>>>,
-    /// The handler had dropped the content before hyper read the last time.
+    /// The handler had dropped the content before hyper's last read.
     skips_content: bool,
     engine: Rc<Engine<S>>,
     progress: Rc<Progress>,
@@ -207,11 +208,11 @@ pub(super) struct InFlight<S: Application> {
     has_transfer_coding: bool,
     content: Option<Arc<ContentState>>,
     seen: Option<Seen>,
-    /// Only while the handler waits: the party it waits for, since when, and the rest of its time.
+    /// Only while the handler waits: what it waits for, since when, and the rest of the time for that.
     timer: Option<(Party, Instant, Pin<Box<Sleep>>)>,
     /// How long the client may still take to send content.
     content_left: Duration,
-    /// How long the handler may still take otherwise.
+    /// How long the handler may still take for everything else.
     answer_left: Duration,
 }
 
@@ -232,8 +233,8 @@ impl<S: Application> Future for InFlight<S> {
         };
         let is_dropped = this.has_content_in(ContentState::DROPPED);
         if is_dropped && !this.skips_content {
-            // Only hyper knows whether the rest has arrived, and it looks when it reads again. A
-            // response before that would not say that it is the last.
+            // Only hyper knows whether the rest has arrived, and finds out when it reads again. A response
+            // before that would not say that it is the last one.
             this.skips_content = true;
             this.held = Some(response);
             cx.waker().wake_by_ref();
@@ -241,7 +242,8 @@ impl<S: Application> Future for InFlight<S> {
         }
         let progress = &this.progress;
         if progress.is_write_blocked.get() {
-            // One response waits with hyper and one here, however many requests are pipelined.
+            // Backpressure: beside what is already written, one response waits here, however many requests
+            // are pipelined.
             this.held = Some(response);
             return Poll::Pending;
         }
@@ -292,8 +294,8 @@ impl<S: Application> InFlight<S> {
         Poll::Ready(self.last(response))
     }
 
-    /// Completes with the party that is late. Each has its own time, which stands still while the
-    /// request waits for the other.
+    /// Completes with the party that is late. Each party has its own time, which stands still while the
+    /// request waits for the other one.
     fn time(&mut self, cx: &mut Context<'_>) -> Poll<Party> {
         let party = if self.has_content_in(ContentState::AWAITED) {
             Party::Client
@@ -325,8 +327,8 @@ impl<S: Application> InFlight<S> {
         }
     }
 
-    /// Framing is the engine's: hyper trusts a `Content-Length` that it is given, and a wrong one
-    /// would desynchronize the connection.
+    /// Checks a response, and takes its framing fields away, which are the engine's to set. hyper trusts a
+    /// given `Content-Length`, and a wrong one would desynchronize the connection.
     fn checked(&self, mut response: Response<S::Body>) -> Response<Outgoing<S::Body>> {
         let status = response.status();
         let has_content = !response.body().is_end_stream();
@@ -337,7 +339,7 @@ impl<S: Application> InFlight<S> {
         if bears_none && has_content {
             return self.failed(&format!("a response with {status} cannot have content").into());
         }
-        // hyper panics at one that it does not know, and sends an old one as it is.
+        // hyper panics at a version that it does not know, and sends an old one as it is.
         *response.version_mut() = Version::HTTP_11;
         let fields = response.headers_mut();
         if fields.keys().any(is_framing) {
@@ -346,7 +348,7 @@ impl<S: Application> InFlight<S> {
             }
         }
         if !has_content && !bears_none {
-            // hyper adds it by itself, but not to a response to HEAD.
+            // hyper adds this field itself, but not to a response to HEAD.
             fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let limit = response.extensions().get().map(|StreamLimit(limit)| *limit);
@@ -362,7 +364,7 @@ impl<S: Application> InFlight<S> {
         })
     }
 
-    /// The last word on a response: whether it is the last on its connection. The observer is told of it.
+    /// Finishes a response: decides whether it is the last on its connection, and reports it to the observer.
     fn last(&self, mut response: Response<Outgoing<S::Body>>) -> Response<Outgoing<S::Body>> {
         let may_follow = [ContentState::NOT_AWAITED, ContentState::AWAITED];
         let reason = self.engine.closing.reason(
@@ -392,18 +394,18 @@ impl<S: Application> InFlight<S> {
         self.own(&INTERNAL_ERROR)
     }
 
-    /// One of the engine's own responses.
-    fn own(&self, refusal: &'static Own) -> Response<Outgoing<S::Body>> {
+    /// Makes one of the engine's own responses.
+    fn own(&self, own: &'static Own) -> Response<Outgoing<S::Body>> {
         let mut response = Response::new(Outgoing {
-            kind: Kind::Own(Full::new(Bytes::from_static(refusal.content.as_bytes()))),
+            kind: Kind::Own(Full::new(Bytes::from_static(own.content.as_bytes()))),
             progress: Rc::clone(&self.progress),
         });
-        *response.status_mut() = refusal.status;
+        *response.status_mut() = own.status;
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // The application may want none of its responses stored, and has no say here.
+        // The application may want none of its responses stored, and does not see this one.
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.extensions_mut().insert(Code(refusal.code));
+        response.extensions_mut().insert(Code(own.code));
         response
     }
 }
@@ -412,7 +414,7 @@ impl<S: Application> InFlight<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(pub &'static str);
 
-/// What the engine itself responds.
+/// A response of the engine itself.
 struct Own {
     status: StatusCode,
     code: &'static str,
@@ -433,14 +435,14 @@ const UNAVAILABLE: Own = Own {
     content: r#"{"code":"unavailable","message":"the server did not answer in time: try again later"}"#,
 };
 
-/// The handler has failed, or its response is not one.
+/// The handler has failed, or its response cannot be sent.
 const INTERNAL_ERROR: Own = Own {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     code: "internal_error",
     content: r#"{"code":"internal_error","message":"the server failed: the fault is not with the request"}"#,
 };
 
-/// The fields that only the engine sets.
+/// The fields that only the engine and hyper set.
 const FRAMING: [HeaderName; 5] = [
     CONTENT_LENGTH,
     TRANSFER_ENCODING,
@@ -462,7 +464,7 @@ pub(super) struct Outgoing<B> {
 enum Kind<B> {
     Own(Full<Bytes>),
     Whole(B),
-    /// Of unknown length: until its own end, its limit or the drain.
+    /// Content of unknown length: it lasts until its own end, its limit or the drain.
     Stream(B, Pin<Box<Sleep>>, Pin<Box<dyn Future<Output = ()>>>),
 }
 
@@ -470,8 +472,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Outgoing<B> 
     type Data = Bytes;
     type Error = BoxError;
 
-    /// A stream that is ended from outside ends with an error: its last chunk is never sent, so that
-    /// nothing takes a part for the whole.
+    /// A stream that its limit or the drain ends, ends with an error: its last chunk is never sent, so that a
+    /// part is not taken for the whole.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
