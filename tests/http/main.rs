@@ -20,7 +20,6 @@ mod configuration;
 mod drain;
 mod garbage;
 mod harness;
-mod layering;
 mod limits;
 mod memory;
 mod outputs;

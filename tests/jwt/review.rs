@@ -5,7 +5,7 @@ use std::path::Path;
 
 use resource_server::jwt::Error;
 
-use crate::layering::files;
+use crate::support::files;
 
 const PAGE: &str = include_str!("../../src/jwt/review.md");
 
