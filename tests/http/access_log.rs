@@ -1,15 +1,14 @@
 //! One line of JSON for each request, for those who ask for it, whoever reads it or not.
 
-use std::io::Read;
 use std::net::SocketAddr;
-use std::process::{ChildStdout, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::harness::{
-    Client, PATIENCE, SECRET, Server, command, finish, good_token, lines, now, token, unused_port,
+    Client, PATIENCE, SECRET, Server, command, finish, good_token, lines, now, shell, token,
+    unused_port,
 };
 
 fn logging() -> Server {
@@ -510,31 +509,6 @@ fn last_entries_are_written_before_the_end() {
     assert_eq!(server.output.iter().count(), 300);
 }
 
-/// Starts a server whose standard output is ours to read, or not.
-fn start_unread(command: &mut Command) -> (Server, ChildStdout) {
-    let mut child = command.spawn().expect("the program starts");
-    let mut pipe = child.stdout.take().expect("a pipe");
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while byte != *b"\n" {
-        pipe.read_exact(&mut byte).expect("a first line");
-        line.push(byte[0]);
-    }
-    let line = String::from_utf8(line).expect("UTF-8");
-    let address = line
-        .trim_end()
-        .strip_prefix("listening on http://")
-        .and_then(|address| address.parse().ok())
-        .expect("the first line says where");
-    let server = Server {
-        child,
-        address,
-        output: channel().1,
-        errors: channel().1,
-    };
-    (server, pipe)
-}
-
 fn logging_command() -> Command {
     command(&[
         ("API_PORT", "0"),
@@ -563,7 +537,7 @@ fn median_time(address: SocketAddr, requests: usize) -> Duration {
 #[test]
 fn full_pipe_slows_no_request_and_its_losses_are_counted() {
     const REQUESTS: usize = 6000;
-    let (server, pipe) = start_unread(&mut logging_command());
+    let (server, pipe) = Server::spawn_unread(&mut logging_command());
     let silent = Server::start();
     // The pipe fills here.
     let first = median_time(server.address, REQUESTS / 2);
@@ -595,7 +569,7 @@ fn full_pipe_slows_no_request_and_its_losses_are_counted() {
 
 #[test]
 fn full_pipe_does_not_keep_the_process_from_ending() {
-    let (mut server, _pipe) = start_unread(&mut logging_command());
+    let (mut server, _pipe) = Server::spawn_unread(&mut logging_command());
     median_time(server.address, 3000);
     server.signal("TERM");
     assert_eq!(server.wait(Duration::from_secs(3)).code(), Some(0));
@@ -603,7 +577,7 @@ fn full_pipe_does_not_keep_the_process_from_ending() {
 
 #[test]
 fn reader_that_goes_away_stops_no_request() {
-    let (mut server, pipe) = start_unread(&mut logging_command());
+    let (mut server, pipe) = Server::spawn_unread(&mut logging_command());
     drop(pipe);
     for _ in 0..20 {
         assert_eq!(server.get("/resource", &[]).status, 200);
@@ -615,19 +589,10 @@ fn reader_that_goes_away_stops_no_request() {
 
 /// Runs the program in a shell that closes some of its descriptors first.
 fn closed(variables: &[(&str, &str)], arguments: &str, redirections: &str) -> Command {
-    let program = env!("CARGO_BIN_EXE_resource-server");
-    let mut command = Command::new("/bin/sh");
-    command
-        .env_clear()
-        .envs(variables.iter().copied())
-        .args([
-            "-c",
-            &format!("exec '{program}' {arguments} {redirections}"),
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+    shell(
+        &format!("exec \"$0\" {arguments} {redirections}"),
+        variables,
+    )
 }
 
 #[test]
@@ -653,18 +618,8 @@ fn output_closed_from_the_start_stops_no_request() {
             "",
             redirections,
         );
-        let mut server = Server {
-            child: command.spawn().expect("a shell"),
-            address: ([127, 0, 0, 1], port).into(),
-            output: channel().1,
-            errors: channel().1,
-        };
-        let end = Instant::now() + PATIENCE;
         // It cannot say when it listens.
-        while std::net::TcpStream::connect(server.address).is_err() {
-            assert!(Instant::now() < end, "{redirections}: it never listens");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let mut server = Server::spawn_silent(&mut command, port);
         for _ in 0..20 {
             let response = server.get("/resource", &[]);
             assert_eq!(response.status, 200, "{redirections}");

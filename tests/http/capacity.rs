@@ -1,14 +1,13 @@
 //! More connections than there may be, than there are descriptors for, and than anybody means.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, PATIENCE, SECRET, Server, eventually};
-
-const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+use crate::harness::{
+    Client, GET, PATIENCE, SECRET, Server, WORKERS, at_once, eventually, with_descriptors,
+};
 
 /// Longer than a server with room needs for an answer.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -23,14 +22,9 @@ fn server(workers: &str, max_connections: &str) -> Server {
     ])
 }
 
-fn answered(client: &mut Client) {
-    client.send(GET);
-    assert_eq!(client.response().status, 200);
-}
-
 #[test]
 fn cap_over_all_workers_lets_the_next_wait_until_there_is_room() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let server = server(workers, "8");
         let before = server.descriptors();
         // In the middle of a head: not idle.
@@ -61,14 +55,14 @@ fn cap_over_all_workers_lets_the_next_wait_until_there_is_room() {
 
 #[test]
 fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let server = server(workers, "6");
         // They have no seat, so there is none to take from them.
         let mut silent: Vec<_> = (0..3).map(|_| server.connect()).collect();
         let mut clients = Vec::new();
         for _ in 0..6 {
             let mut client = server.connect();
-            answered(&mut client);
+            client.get();
             clients.push(client);
             // The next one is idle later, also for a worker that was interrupted after the answer.
             thread::sleep(Duration::from_millis(50));
@@ -76,17 +70,17 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
         for longest in 0..3 {
             let since = Instant::now();
             let mut new = server.connect();
-            answered(&mut new);
+            new.get();
             let took = since.elapsed();
             assert!(took < Duration::from_secs(1), "room after {took:?}");
             assert!(clients[longest].is_closed_within(PATIENCE));
             clients.push(new);
         }
         for client in &mut clients[3..] {
-            answered(client);
+            client.get();
         }
         for client in &mut silent {
-            answered(client);
+            client.get();
         }
     }
 }
@@ -97,7 +91,8 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
 fn clients_at_four_times_the_seats_are_all_answered() {
     const SEATS: usize = 8;
     const REQUESTS: usize = 12;
-    for (workers, delay) in [("1", 0), ("1", 2), ("1", 20), ("2", 20)] {
+    let cases = [("1", 0), ("1", 2), ("1", 20), ("2", 20)];
+    at_once(cases, |(workers, delay)| {
         let server = server(workers, &SEATS.to_string());
         let address = server.address;
         thread::scope(|scope| {
@@ -112,12 +107,12 @@ fn clients_at_four_times_the_seats_are_all_answered() {
                 });
             }
         });
-    }
+    });
 }
 
 #[test]
 fn silent_connections_keep_no_client_waiting() {
-    for workers in ["1", "2"] {
+    at_once(WORKERS, |workers| {
         let server = server(workers, "4");
         let address = server.address;
         let is_over = AtomicBool::new(false);
@@ -133,19 +128,19 @@ fn silent_connections_keep_no_client_waiting() {
             thread::sleep(Duration::from_millis(700));
             for _ in 0..5 {
                 let since = Instant::now();
-                answered(&mut Client::to(address));
+                Client::to(address).get();
                 let took = since.elapsed();
                 assert!(took < Duration::from_secs(2), "answered after {took:?}");
             }
             is_over.store(true, Ordering::Relaxed);
         });
-    }
+    });
 }
 
 /// Each of them may have a seat for a second, but not one after the other.
 #[test]
 fn half_heads_of_many_times_the_seats_make_room_after_a_second() {
-    for workers in ["1", "2"] {
+    at_once(WORKERS, |workers| {
         let server = server(workers, "8");
         let half = || {
             let mut client = server.connect();
@@ -156,19 +151,18 @@ fn half_heads_of_many_times_the_seats_make_room_after_a_second() {
         let _halves: Vec<_> = (0..16).map(|_| half()).collect();
         let since = Instant::now();
         let mut good = server.connect();
-        good.send(GET);
-        assert_eq!(good.response().status, 200);
+        good.get();
         let took = since.elapsed();
         assert!(
             took < Duration::from_millis(1900),
             "answered after {took:?}"
         );
-    }
+    });
 }
 
 #[test]
 fn client_that_resets_while_it_waits_gives_up_its_place() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let server = server(workers, "2");
         let before = server.descriptors();
         let mut halves: Vec<_> = (0..2).map(|_| server.connect()).collect();
@@ -181,9 +175,7 @@ fn client_that_resets_while_it_waits_gives_up_its_place() {
             let mut client = server.connect();
             client.send(GET);
             eventually("it waits", || server.descriptors() == before + 3);
-            let socket = socket2::SockRef::from(&client.stream);
-            socket.set_linger(Some(Duration::ZERO)).expect("a reset");
-            drop(client);
+            client.reset();
             eventually("it is gone", || server.descriptors() == before + 2);
         }
         // Before the heads may be cut, so that no seat came free.
@@ -193,7 +185,7 @@ fn client_that_resets_while_it_waits_gives_up_its_place() {
 
 #[test]
 fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
-    for workers in ["1", "2"] {
+    at_once(WORKERS, |workers| {
         let server = server(workers, "4");
         let mut halves: Vec<_> = (0..4).map(|_| server.connect()).collect();
         for client in &mut halves {
@@ -202,8 +194,7 @@ fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
         }
         let since = Instant::now();
         let mut new = server.connect();
-        new.send(GET);
-        assert_eq!(new.response().status, 200);
+        new.get();
         let took = since.elapsed();
         let expected = Duration::from_millis(500)..Duration::from_millis(1300);
         assert!(expected.contains(&took), "answered after {took:?}");
@@ -214,7 +205,7 @@ fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
         }
         let line = server.errors.recv_timeout(PATIENCE).expect("a line");
         assert!(line.contains("API_MAX_CONNECTIONS"), "{line}");
-    }
+    });
 }
 
 /// Kept connections without a pause are not idle: instead of breaking one, whose next request may be
@@ -225,7 +216,7 @@ fn busy_connections_make_room_without_losing_a_request() {
     const CAP: usize = 4;
     const NEW: usize = 50;
     const REST: Duration = Duration::from_millis(10);
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let server = server(workers, &CAP.to_string());
         let address = server.address;
         let is_over = AtomicBool::new(false);
@@ -272,14 +263,14 @@ fn busy_connections_make_room_without_losing_a_request() {
 #[test]
 fn connection_with_unread_bytes_is_not_dropped_for_a_new_one() {
     const CAP: usize = 4;
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let server = server(workers, &CAP.to_string());
         let before = server.descriptors();
         for _ in 0..30 {
             // Those of the last round are gone, and none of these has to make room for another.
             eventually("there is room", || server.descriptors() <= before);
             let mut kept: Vec<_> = (0..CAP).map(|_| server.connect()).collect();
-            kept.iter_mut().for_each(answered);
+            kept.iter_mut().for_each(|client| drop(client.get()));
             for client in &mut kept {
                 client.send(GET);
             }
@@ -296,7 +287,7 @@ fn connection_with_unread_bytes_is_not_dropped_for_a_new_one() {
 
 #[test]
 fn half_a_head_after_an_answer_is_not_dropped_for_a_new_connection() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let server = server(workers, "2");
         let mut halves: Vec<_> = (0..2).map(|_| server.connect()).collect();
         for client in &mut halves {
@@ -337,7 +328,7 @@ fn requests_pipelined_on_many_connections_are_all_answered_in_order() {
     const REQUESTS: usize = 400;
     let server = server("1", "1024");
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| server.connect()).collect();
-    clients.iter_mut().for_each(answered);
+    clients.iter_mut().for_each(|client| drop(client.get()));
     let requests: String = (0..REQUESTS)
         .map(|number| {
             let path = if number % 3 == 0 {
@@ -360,32 +351,19 @@ fn requests_pipelined_on_many_connections_are_all_answered_in_order() {
                 "request {number}"
             );
         }
-        answered(client);
+        client.get();
     }
-}
-
-/// The program with at most `count` descriptors.
-fn server_with_descriptors(count: usize, workers: &str) -> Server {
-    let binary = env!("CARGO_BIN_EXE_resource-server");
-    Server::spawn(
-        Command::new("/bin/sh")
-            .args(["-c", &format!("ulimit -n {count}; exec '{binary}'")])
-            .env_clear()
-            .envs([
-                ("API_PORT", "0"),
-                ("JWT_SECRET", SECRET),
-                ("API_WORKERS", workers),
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped()),
-    )
 }
 
 #[test]
 fn descriptors_that_run_out_are_the_cap() {
-    for workers in ["1", "2"] {
-        let server = server_with_descriptors(64, workers);
+    at_once(WORKERS, |workers| {
+        let variables = [
+            ("API_PORT", "0"),
+            ("JWT_SECRET", SECRET),
+            ("API_WORKERS", workers),
+        ];
+        let server = Server::spawn(&mut with_descriptors("64", &variables));
         let since = Instant::now();
 
         // A silent client is idle: each sends at once.
@@ -420,82 +398,47 @@ fn descriptors_that_run_out_are_the_cap() {
         let seconds = usize::try_from(since.elapsed().as_secs()).expect("few");
         assert!(!lines.is_empty());
         assert!(lines.len() <= seconds + 1, "in {seconds} s: {lines:#?}");
-    }
+    });
 }
 
 #[test]
 fn too_few_descriptors_for_every_worker_never_lose_a_connection() {
-    let binary = env!("CARGO_BIN_EXE_resource-server");
-    for count in [12, 16, 20, 24, 28, 32] {
+    at_once(["12", "16", "20", "24", "28", "32"], |count| {
+        let variables = [
+            ("API_PORT", "0"),
+            ("JWT_SECRET", SECRET),
+            ("API_WORKERS", "8"),
+        ];
         // Either it says why it cannot start, or it serves.
-        let output = Command::new("/bin/sh")
-            .args(["-c", &format!("ulimit -n {count}; exec '{binary}'")])
-            .env_clear()
-            .envs([
-                ("API_PORT", "0"),
-                ("JWT_SECRET", SECRET),
-                ("API_WORKERS", "8"),
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a shell");
-        let mut started = Started(output);
-        let Some(address) = started.address() else {
-            continue;
-        };
-        for _ in 0..10 {
-            let mut client = Client::to(address);
-            client.request("GET", "/resource", &["Connection: close"]);
-            let answer = client.try_response_to("GET");
-            assert!(answer.is_some(), "no answer with {count} descriptors");
-        }
-    }
-}
-
-/// A program that may have ended at once.
-struct Started(std::process::Child);
-
-impl Started {
-    /// Where it listens, unless it ends with a reason and status 1.
-    fn address(&mut self) -> Option<std::net::SocketAddr> {
-        use std::io::{BufRead, BufReader, Read};
-        let mut line = String::new();
-        BufReader::new(self.0.stdout.as_mut().expect("a pipe"))
-            .read_line(&mut line)
-            .expect("UTF-8");
-        if let Some(address) = line.trim().strip_prefix("listening on http://") {
-            // A start that fails after this line ends the process.
-            thread::sleep(A_WHILE);
-            if self.0.try_wait().expect("a child").is_none() {
-                return Some(address.parse().expect("an address"));
+        let (status, errors) = match Server::try_spawn(&mut with_descriptors(count, &variables)) {
+            Err(ended) => ended,
+            Ok(mut server) => {
+                // A start that fails after its line ends the process.
+                thread::sleep(A_WHILE);
+                if server.is_running() {
+                    for _ in 0..10 {
+                        let mut client = server.connect();
+                        client.request("GET", "/resource", &["Connection: close"]);
+                        let response = client.try_response_to("GET");
+                        assert!(response.is_some(), "no response with {count} descriptors");
+                    }
+                    return;
+                }
+                (server.wait(PATIENCE), server.errors.iter().collect())
             }
-        }
-        let mut reason = String::new();
-        let status = self.0.wait().expect("a child").code();
-        let pipe = self.0.stderr.as_mut().expect("a pipe");
-        pipe.read_to_string(&mut reason).expect("UTF-8");
-        assert_eq!(status, Some(1), "{reason}");
-        assert_eq!(reason.lines().count(), 1, "{reason}");
-        None
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+        };
+        assert_eq!(status.code(), Some(1), "{errors:?}");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    });
 }
 
 #[test]
 fn clients_that_leave_or_reset_cost_nothing_that_stays() {
-    for workers in ["1", "2"] {
+    at_once(WORKERS, |workers| {
         let server = server(workers, "1024");
         let before = server.descriptors();
         let come_and_go = || {
-            for _ in 0..2000 {
+            for _ in 0..1000 {
                 drop(server.connect());
             }
             for number in 0..500 {
@@ -507,8 +450,7 @@ fn clients_that_leave_or_reset_cost_nothing_that_stays() {
                         .send("POST /resource HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"),
                     _ => client.send(GET.repeat(50)),
                 }
-                let socket = socket2::SockRef::from(&client.stream);
-                socket.set_linger(Some(Duration::ZERO)).expect("a reset");
+                client.reset();
             }
             eventually("all descriptors are given back", || {
                 server.descriptors() <= before
@@ -520,5 +462,5 @@ fn clients_that_leave_or_reset_cost_nothing_that_stays() {
         let grown = server.resident().saturating_sub(resident);
         assert!(grown < 1024, "{grown} KiB more than after the first time");
         assert_eq!(server.get("/resource", &[]).status, 200);
-    }
+    });
 }

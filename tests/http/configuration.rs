@@ -15,8 +15,8 @@ use resource_server::jwt::Key;
 use serde_json::Value;
 
 use crate::harness::{
-    Client, Finished, PATIENCE, SECRET, Server, command, finish, good_token, has_ipv6, now, token,
-    unused_port,
+    Client, Finished, PATIENCE, SECRET, Server, at_once, command, finish, good_token, has_ipv6,
+    now, token, unused_port,
 };
 
 /// Variables that are all right, so that one more decides.
@@ -76,7 +76,7 @@ fn assert_works(server: &Server) {
 
 #[test]
 fn number_at_both_ends_of_its_range_is_taken() {
-    for (variable, least, most) in NUMBERS {
+    at_once(NUMBERS, |(variable, least, most)| {
         for number in [least, most] {
             let number = number.to_string();
             if (variable, number.as_str()) == ("API_PORT", "65535") {
@@ -93,7 +93,7 @@ fn number_at_both_ends_of_its_range_is_taken() {
             let (_, errors) = printed(server);
             assert_eq!(errors, [""; 0], "{variable}={number}");
         }
-    }
+    });
 }
 
 #[test]

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, PATIENCE, Server, eventually};
-
-const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+use crate::harness::{Client, GET, PATIENCE, Server, WORKERS, at_once, eventually};
 
 /// What a busy processor may add to a time limit.
 const LATE: Duration = Duration::from_secs(1);
@@ -28,23 +26,21 @@ fn refuses(server: &Server) -> bool {
 /// A connection in the middle of a head.
 fn slow(server: &Server) -> Client {
     let mut client = server.connect();
-    client.send(GET);
-    assert_eq!(client.response().status, 200);
+    client.get();
     client.send(&GET[..20]);
     client
 }
 
 #[test]
 fn signal_with_nothing_in_flight_ends_within_a_second() {
-    for workers in ["1", "2"] {
+    at_once(WORKERS, |workers| {
         for signal in ["TERM", "INT"] {
             for connections in [0, 1, 100] {
                 let mut server = Server::with(&[("API_WORKERS", workers)]);
                 let silent: Vec<_> = (0..connections).map(|_| server.connect()).collect();
                 let mut kept: Vec<_> = (0..connections).map(|_| server.connect()).collect();
                 for client in &mut kept {
-                    client.send(GET);
-                    assert_eq!(client.response().status, 200);
+                    client.get();
                 }
                 server.signal(signal);
                 let took = ended(&mut server);
@@ -54,18 +50,17 @@ fn signal_with_nothing_in_flight_ends_within_a_second() {
                 }
             }
         }
-    }
+    });
 }
 
 #[test]
 fn requests_sent_before_the_signal_are_all_answered() {
-    for workers in ["1", "2"] {
+    at_once(WORKERS, |workers| {
         for _ in 0..5 {
             let mut server = Server::with(&[("API_WORKERS", workers)]);
             let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
             for client in &mut clients {
-                client.send(GET);
-                assert_eq!(client.response().status, 200);
+                client.get();
             }
             clients.extend((0..100).map(|_| server.connect()));
             for client in &mut clients {
@@ -78,12 +73,12 @@ fn requests_sent_before_the_signal_are_all_answered() {
             drop(clients);
             assert!(ended(&mut server) < SECOND + LATE);
         }
-    }
+    });
 }
 
 #[test]
 fn requests_in_the_listen_queue_are_answered_at_the_cap_too() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_MAX_CONNECTIONS", "4")]);
         // Busy, so that nobody makes room before the signal.
         let mut seated: Vec<_> = (0..4).map(|_| slow(&server)).collect();
@@ -106,7 +101,7 @@ fn requests_in_the_listen_queue_are_answered_at_the_cap_too() {
 
 #[test]
 fn answers_after_the_signal_close_the_connection() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let mut kept: Vec<_> = (0..4).map(|_| server.connect()).collect();
         server.signal("TERM");
@@ -135,19 +130,19 @@ fn answers_after_the_signal_close_the_connection() {
 
 #[test]
 fn half_a_head_delays_the_end_until_the_drain_timeout() {
-    for workers in ["1", "2"] {
+    at_once(WORKERS, |workers| {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_DRAIN_TIMEOUT", "1")]);
         let _slow = slow(&server);
         server.signal("TERM");
         let took = ended(&mut server);
         assert!(took > SECOND * 8 / 10, "{took:?}");
         assert!(took < SECOND + LATE, "{took:?}");
-    }
+    });
 }
 
 #[test]
 fn half_a_head_that_is_completed_ends_the_drain() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let mut slow = slow(&server);
         server.signal("TERM");
@@ -165,7 +160,7 @@ fn half_a_head_that_is_completed_ends_the_drain() {
 
 #[test]
 fn drain_timeout_of_zero_waits_for_nobody() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_DRAIN_TIMEOUT", "0")]);
         let _slow = slow(&server);
         server.signal("TERM");
@@ -180,7 +175,7 @@ fn second_signal_ends_at_once() {
         let _slow = slow(&server);
         server.signal(first);
         eventually("the listener is closed", || refuses(&server));
-        assert!(server.child.try_wait().expect("a child").is_none());
+        assert!(server.is_running());
         server.signal(second);
         server.wait(SECOND);
     }
@@ -194,14 +189,14 @@ fn listener_is_closed_while_the_drain_goes_on() {
     server.signal("TERM");
     eventually("the listener is closed", || refuses(&server));
     assert!(since.elapsed() < SECOND);
-    assert!(server.child.try_wait().expect("a child").is_none());
+    assert!(server.is_running());
     slow.send(&GET[20..]);
     assert_eq!(slow.response().status, 200);
 }
 
 #[test]
 fn signal_under_load_loses_no_request_of_a_connection_that_was_there() {
-    for workers in ["1", "2"] {
+    for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let address = server.address;
         let is_signalled = &AtomicBool::new(false);

@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -12,17 +12,41 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use resource_server::jwt::Key;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// The secret of every test that does not test secrets.
 pub const SECRET: &str = "a secret of the tests, 32 bytes or longer";
 
+/// A request that every server responds to with 200.
+pub const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// `API_WORKERS` of a test that holds for one thread and for several.
+pub const WORKERS: [&str; 2] = ["1", "2"];
+
 /// How long anything may take that takes no time.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The path of the program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_resource-server");
+
 /// Starts the program with these variables and no others.
 pub fn command(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_resource-server"));
+    with_variables(Command::new(PROGRAM), variables)
+}
+
+/// As [`command`], from a shell that runs `script`, which has the program's path as `$0`.
+pub fn shell(script: &str, variables: &[(&str, &str)]) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script, PROGRAM]);
+    with_variables(shell, variables)
+}
+
+/// As [`command`], with at most so many descriptors.
+pub fn with_descriptors(count: &str, variables: &[(&str, &str)]) -> Command {
+    shell(&format!("ulimit -n {count}; exec \"$0\""), variables)
+}
+
+fn with_variables(mut command: Command, variables: &[(&str, &str)]) -> Command {
     command
         .env_clear()
         .envs(variables.iter().copied())
@@ -32,9 +56,21 @@ pub fn command(variables: &[(&str, &str)]) -> Command {
     command
 }
 
+/// A process; killed when dropped.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running server; killed when dropped.
+#[derive(Debug)]
 pub struct Server {
-    pub child: Child,
+    process: Running,
     pub address: SocketAddr,
     /// What it prints after its `listening on` line.
     pub output: Receiver<String>,
@@ -57,22 +93,57 @@ impl Server {
 
     /// Runs a command that becomes a server, and waits until it listens.
     pub fn spawn(command: &mut Command) -> Self {
-        let mut child = command.spawn().expect("the program starts");
-        let output = lines(child.stdout.take().expect("a pipe"));
-        let errors = lines(child.stderr.take().expect("a pipe"));
-        let line = output
-            .recv_timeout(PATIENCE)
-            .expect("a line on standard output");
-        let address = line
-            .strip_prefix("listening on http://")
-            .expect("the first line says where");
-        let address = address.parse().expect("an address and a port");
-        Self {
-            child,
-            address,
+        Self::try_spawn(command).expect("a line on standard output")
+    }
+
+    /// As [`spawn`](Self::spawn); if the process ends instead, its status and its standard error.
+    pub fn try_spawn(command: &mut Command) -> Result<Self, (ExitStatus, Vec<String>)> {
+        let mut process = Running(command.spawn().expect("the program starts"));
+        let output = lines(process.0.stdout.take().expect("a pipe"));
+        let errors = lines(process.0.stderr.take().expect("a pipe"));
+        let Ok(line) = output.recv_timeout(PATIENCE) else {
+            return Err((wait(&mut process.0, PATIENCE), errors.iter().collect()));
+        };
+        Ok(Self {
+            process,
+            address: listening_at(&line),
             output,
             errors,
+        })
+    }
+
+    /// Runs a command that becomes a server on this port and does not say so, or not to us.
+    pub fn spawn_silent(command: &mut Command, port: u16) -> Self {
+        let server = Self {
+            process: Running(command.spawn().expect("the program starts")),
+            address: ([127, 0, 0, 1], port).into(),
+            output: channel().1,
+            errors: channel().1,
+        };
+        eventually("the server listens", || {
+            TcpStream::connect(server.address).is_ok()
+        });
+        server
+    }
+
+    /// Runs a command that becomes a server, and leaves its standard output after the first line to the
+    /// caller.
+    pub fn spawn_unread(command: &mut Command) -> (Self, ChildStdout) {
+        let mut process = Running(command.spawn().expect("the program starts"));
+        let mut pipe = process.0.stdout.take().expect("a pipe");
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            pipe.read_exact(&mut byte).expect("a first line");
+            line.extend(byte);
         }
+        let server = Self {
+            process,
+            address: listening_at(&String::from_utf8(line).expect("UTF-8")),
+            output: channel().1,
+            errors: channel().1,
+        };
+        (server, pipe)
     }
 
     pub fn connect(&self) -> Client {
@@ -98,27 +169,34 @@ impl Server {
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let kill = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .args(["-c", &format!("kill -{name} {}", self.id())])
             .status();
         assert!(kill.expect("a shell").success());
     }
 
     /// Waits for the end of the process, not longer than `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
-        wait(&mut self.child, limit)
+        wait(&mut self.process.0, limit)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.0.try_wait().expect("a child").is_none()
     }
 
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+        std::fs::read_dir(format!("/proc/{}/fd", self.id()))
             .expect("procfs")
             .count()
     }
 
     /// Processor time used so far, in hundredths of a second.
     pub fn processor_time(&self) -> u64 {
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("procfs");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("procfs");
         // The program's name, in parentheses, may hold spaces; 14 and 15 are utime and stime.
         let (_, fields) = stat.rsplit_once(')').expect("a name");
         let fields = fields.split_whitespace().skip(11).take(2);
@@ -130,7 +208,7 @@ impl Server {
     /// Resident memory in KiB.
     pub fn resident(&self) -> u64 {
         let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("procfs");
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("procfs");
         let line = status
             .lines()
             .find(|line| line.starts_with("VmRSS:"))
@@ -143,11 +221,11 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The address in the line that a server prints first.
+fn listening_at(line: &str) -> SocketAddr {
+    let address = line.trim_end().strip_prefix("listening on http://");
+    let address = address.expect("the first line says where");
+    address.parse().expect("an address and a port")
 }
 
 /// What a program that has ended leaves.
@@ -163,15 +241,6 @@ pub struct Finished {
 /// Runs a command that ends by itself, within [`PATIENCE`] or it is killed. Its output must fit
 /// into a pipe.
 pub fn finish(command: &mut Command) -> Finished {
-    struct Running(Child);
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
     let started = Instant::now();
     let mut running = Running(command.spawn().expect("the program starts"));
     let child = &mut running.0;
@@ -220,6 +289,15 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Runs a test's cases at the same time: they mostly wait.
+pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, run: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| run(case));
+        }
+    });
 }
 
 /// Waits for the end of a process, not longer than `limit`.
@@ -293,6 +371,20 @@ impl Client {
         }
         head.push_str("\r\n");
         self.send(head);
+    }
+
+    /// Sends [`GET`] and reads its response.
+    pub fn get(&mut self) -> Response {
+        self.send(GET);
+        let response = self.response();
+        assert_eq!(response.status, 200);
+        response
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        let socket = SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("an option");
     }
 
     pub fn finish_sending(&mut self) {

@@ -6,8 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,8 @@ use serde_json::Value;
 
 use crate::configuration::SecretFile;
 use crate::harness::{
-    Client, PATIENCE, SECRET, Server, command, finish, good_token, lines, unused_port, wait,
+    Client, PATIENCE, PROGRAM, Running, SECRET, Server, command, finish, good_token, lines, shell,
+    unused_port, wait,
 };
 
 /// Commands that print something.
@@ -116,16 +116,6 @@ fn long_token_reaches_a_slow_reader_whole() {
     }
 }
 
-/// Killed when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// An output that holds nothing more; as long as the first is kept, it is not closed.
 fn full(is_blocking: bool) -> (UnixStream, OwnedFd) {
     let (ours, theirs) = UnixStream::pair().expect("two sockets");
@@ -148,20 +138,7 @@ fn start_full(is_blocking: bool) -> (Server, [UnixStream; 2]) {
     ]);
     let (reader, output) = full(is_blocking);
     let (errors_reader, errors) = full(is_blocking);
-    let child = command.stdout(output).stderr(errors).spawn();
-    // The command has its copies of them.
-    drop(command);
-    let server = Server {
-        child: child.expect("the program starts"),
-        address: ([127, 0, 0, 1], port).into(),
-        output: channel().1,
-        errors: channel().1,
-    };
-    let end = Instant::now() + PATIENCE;
-    while std::net::TcpStream::connect(server.address).is_err() {
-        assert!(Instant::now() < end, "it never listens");
-        thread::sleep(Duration::from_millis(5));
-    }
+    let server = Server::spawn_silent(command.stdout(output).stderr(errors), port);
     (server, [reader, errors_reader])
 }
 
@@ -258,25 +235,18 @@ fn with_threads(
     arguments: &[&str],
 ) -> Command {
     // Shells differ in the letter for processes.
-    let script = format!("ulimit -u {count} 2>/dev/null || ulimit -p {count}; exec \"$0\" \"$@\"");
-    let program = env!("CARGO_BIN_EXE_resource-server");
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", &script])
-        .env_clear()
-        .envs(variables.iter().copied())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let script = format!("ulimit -u {count} 2>/dev/null || ulimit -p {count}; exec \"$@\"");
+    let mut command = shell(&script, variables);
     if is_root() {
         // The superuser may have as many as it likes, and another user need not have access to the
         // folder of the program.
         command
             .uid(user)
             .gid(user)
-            .stdin(File::open(program).expect("the program"))
+            .stdin(File::open(PROGRAM).expect("the program"))
             .arg("/proc/self/fd/0");
     } else {
-        command.stdin(Stdio::null()).arg(program);
+        command.arg(PROGRAM);
     }
     command.args(arguments);
     command

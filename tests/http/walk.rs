@@ -20,9 +20,7 @@ use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant as At, sleep, sleep_until};
 
-use crate::harness::{Lateness, Random, Server, eventually, seed};
-
-const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
+use crate::harness::{GET, Lateness, Random, Server, eventually, seed};
 
 /// How long a response may take: at a limit of one connection, many clients are ahead.
 const RESPONSE_PATIENCE: Duration = Duration::from_secs(40);
