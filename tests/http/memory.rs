@@ -87,7 +87,8 @@ fn process_and_workers_cost_what_is_promised() {
 
 /// What `attack` makes of each of so many connections, in KiB.
 fn growth(name: &str, attack: impl Fn(usize, &mut Client)) -> f64 {
-    const CONNECTIONS: usize = 300;
+    // More than two workers keep warm.
+    const CONNECTIONS: usize = 150;
     let server = server(&[
         ("API_WORKERS", "2"),
         ("API_MAX_CONNECTIONS", &CONNECTIONS.to_string()),
