@@ -31,7 +31,7 @@ fn assert_nothing_more(mut server: Server) {
 }
 
 #[test]
-fn entry_has_the_fields_of_the_contract_and_no_other() {
+fn entry_has_the_documented_fields_and_no_other() {
     let server = logging();
     let expired = token(r#"{"sub":"alice","exp":1}"#);
     let spaced = token(r#"{"sub":"a b"}"#);
@@ -258,7 +258,7 @@ fn entry_has_the_fields_of_the_contract_and_no_other() {
 
 /// A target without a path names a host, or something that should have been a field.
 #[test]
-fn target_that_is_no_path_is_not_logged() {
+fn target_that_is_not_a_path_is_not_logged() {
     let server = logging();
     let good = good_token();
     for (target, rule) in [
@@ -397,7 +397,7 @@ fn long_path_and_method_are_cut_to_64_characters() {
 /// One line for each, whatever is in it, and nothing in it that a terminal or a reader of logs
 /// could take for something else.
 #[test]
-fn nasty_paths_and_methods_are_one_line_each() {
+fn hostile_paths_and_methods_are_one_line_each() {
     let server = logging();
     let mut answered = 0;
     let nasty: Vec<Vec<u8>> = [
@@ -496,7 +496,7 @@ fn nothing_is_logged_for_a_request_by_default() {
 }
 
 #[test]
-fn last_entries_are_written_before_the_end() {
+fn last_entries_are_written_before_the_exit() {
     let server = logging();
     let mut client = server.connect();
     for _ in 0..300 {
@@ -568,7 +568,7 @@ fn full_pipe_slows_no_request_and_its_losses_are_counted() {
 }
 
 #[test]
-fn full_pipe_does_not_keep_the_process_from_ending() {
+fn full_pipe_does_not_delay_the_exit() {
     let (mut server, _pipe) = Server::spawn_unread(&mut logging_command());
     median_time(server.address, 3000);
     server.signal("TERM");
@@ -576,7 +576,7 @@ fn full_pipe_does_not_keep_the_process_from_ending() {
 }
 
 #[test]
-fn reader_that_goes_away_stops_no_request() {
+fn closed_pipe_stops_no_request() {
     let (mut server, pipe) = Server::spawn_unread(&mut logging_command());
     drop(pipe);
     for _ in 0..20 {

@@ -79,7 +79,7 @@ impl AsyncWrite for End {
 
 /// Relative to the cheapest request: what hyper allocates is not this crate's.
 #[test]
-fn built_in_routes_allocate_the_payload_the_user_and_the_named_scopes_alone() {
+fn built_in_routes_allocate_only_the_payload_the_user_and_the_named_scopes() {
     let key = Key::new(SECRET.as_bytes()).expect("a secret");
     let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
     let good = token(r#"{"sub":"alice","scope":"read write"}"#);

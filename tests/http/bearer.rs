@@ -74,7 +74,7 @@ fn authorization(value: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 #[test]
-fn request_without_credentials_is_asked_for_them() {
+fn request_without_credentials_gets_a_bare_challenge() {
     let server = Server::start();
     let mut client = server.connect();
     for fields in [
@@ -88,7 +88,7 @@ fn request_without_credentials_is_asked_for_them() {
 }
 
 #[test]
-fn credentials_of_another_scheme_or_of_none_are_said_to_be_there() {
+fn credentials_of_another_scheme_or_of_none_are_reported_as_present() {
     let server = Server::start();
     let mut client = server.connect();
     let good = good_token();
@@ -182,7 +182,7 @@ fn byte_outside_printable_ascii_is_an_invalid_request_wherever_it_stands() {
 }
 
 #[test]
-fn delete_and_other_control_characters_are_refused_with_the_request() {
+fn delete_and_other_control_characters_are_rejected_with_the_request() {
     let server = Server::start();
     for byte in [b"\x7f".as_slice(), b"\x01", b"\x1f", b"\0", b"\x0c"] {
         let value = [b" Bearer ", byte, good_token().as_bytes()].concat();
@@ -192,7 +192,7 @@ fn delete_and_other_control_characters_are_refused_with_the_request() {
 }
 
 #[test]
-fn credentials_required_has_the_message_of_the_contract() {
+fn credentials_required_has_the_documented_message() {
     let response = Server::start().get("/resource/secret", &[]);
     assert_eq!(response.code().as_deref(), Some("credentials_required"));
     assert_eq!(
@@ -321,7 +321,7 @@ fn bearer_with_a_character_that_no_token_has_is_an_invalid_request() {
 }
 
 #[test]
-fn word_of_the_characters_of_tokens_is_told_the_rule_of_tokens_that_it_breaks() {
+fn word_in_token_characters_is_rejected_for_the_token_rule_it_breaks() {
     let server = Server::start();
     let mut client = server.connect();
     let good = good_token();
@@ -366,7 +366,7 @@ fn word_of_the_characters_of_tokens_is_told_the_rule_of_tokens_that_it_breaks() 
 
 /// The order in which the causes of a field are told.
 #[test]
-fn field_with_several_faults_is_told_the_first() {
+fn field_with_several_faults_is_rejected_for_the_first() {
     let server = Server::start();
     let mut client = server.connect();
     for (fields, challenge) in [
@@ -766,7 +766,7 @@ fn every_challenge_stands_in_all_once() {
 }
 
 #[test]
-fn user_that_cannot_be_told_is_a_challenge() {
+fn unusable_user_is_a_challenge() {
     assert_eq!(Challenge::from(NoUser::Absent), Challenge::MissingSubject);
     assert_eq!(
         Challenge::from(NoUser::Unusable),
@@ -808,7 +808,7 @@ fn parse_challenge(field: &str) -> Vec<(String, String)> {
 
 /// A wrong signature is told before anything that only the issuer may know.
 #[test]
-fn unauthenticated_claims_are_not_judged() {
+fn unauthenticated_claims_are_not_validated() {
     let server = Server::start();
     let stranger = Key::new(b"the secret of somebody else, long").expect("a secret");
     for (header, payload) in [

@@ -23,7 +23,7 @@ fn server(workers: &str, max_connections: &str) -> Server {
 }
 
 #[test]
-fn cap_over_all_workers_lets_the_next_wait_until_there_is_room() {
+fn connection_beyond_the_limit_waits_until_there_is_room() {
     for workers in WORKERS {
         let server = server(workers, "8");
         let before = server.descriptors();
@@ -88,7 +88,7 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
 /// Clients that connect, wait as long as a network would make them, ask and close, four times as
 /// many as there are seats: none is closed without a response.
 #[test]
-fn clients_at_four_times_the_seats_are_all_answered() {
+fn clients_at_four_times_the_seats_are_all_served() {
     const SEATS: usize = 8;
     const REQUESTS: usize = 12;
     let cases = [("1", 0), ("1", 2), ("1", 20), ("2", 20)];
@@ -139,7 +139,7 @@ fn silent_connections_keep_no_client_waiting() {
 
 /// Each of them may have a seat for a second, but not one after the other.
 #[test]
-fn half_heads_of_many_times_the_seats_make_room_after_a_second() {
+fn half_heads_at_many_times_the_seats_make_room_after_a_second() {
     at_once(WORKERS, |workers| {
         let server = server(workers, "8");
         let half = || {
@@ -286,7 +286,7 @@ fn connection_with_unread_bytes_is_not_dropped_for_a_new_one() {
 }
 
 #[test]
-fn half_a_head_after_an_answer_is_not_dropped_for_a_new_connection() {
+fn half_a_head_after_a_response_is_not_dropped_for_a_new_connection() {
     for workers in WORKERS {
         let server = server(workers, "2");
         let mut halves: Vec<_> = (0..2).map(|_| server.connect()).collect();
@@ -306,7 +306,7 @@ fn half_a_head_after_an_answer_is_not_dropped_for_a_new_connection() {
 }
 
 #[test]
-fn clients_that_keep_closed_connections_do_not_keep_the_places() {
+fn clients_that_keep_closed_connections_do_not_hold_permits() {
     let server = server("1", "2");
     let since = Instant::now();
     let mut kept = Vec::new();
@@ -323,7 +323,7 @@ fn clients_that_keep_closed_connections_do_not_keep_the_places() {
 /// Twice as many busy connections as a worker keeps buffers for, each with more requests than one
 /// turn answers and one buffer holds.
 #[test]
-fn requests_pipelined_on_many_connections_are_all_answered_in_order() {
+fn requests_pipelined_on_many_connections_are_all_served_in_order() {
     const CONNECTIONS: usize = 130;
     const REQUESTS: usize = 400;
     let server = server("1", "1024");
@@ -356,7 +356,7 @@ fn requests_pipelined_on_many_connections_are_all_answered_in_order() {
 }
 
 #[test]
-fn descriptors_that_run_out_are_the_cap() {
+fn descriptors_that_run_out_count_as_the_limit() {
     at_once(WORKERS, |workers| {
         let variables = [
             ("API_PORT", "0"),
@@ -402,7 +402,7 @@ fn descriptors_that_run_out_are_the_cap() {
 }
 
 #[test]
-fn too_few_descriptors_for_every_worker_never_lose_a_connection() {
+fn too_few_descriptors_for_every_worker_lose_no_connection() {
     at_once(["12", "16", "20", "24", "28", "32"], |count| {
         let variables = [
             ("API_PORT", "0"),
@@ -433,7 +433,7 @@ fn too_few_descriptors_for_every_worker_never_lose_a_connection() {
 }
 
 #[test]
-fn clients_that_leave_or_reset_cost_nothing_that_stays() {
+fn clients_that_leave_or_reset_leave_nothing_behind() {
     at_once(WORKERS, |workers| {
         let server = server(workers, "1024");
         let before = server.descriptors();

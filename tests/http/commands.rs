@@ -112,7 +112,7 @@ fn version_is_the_package_version() {
 }
 
 #[test]
-fn unknown_arguments_are_refused() {
+fn unknown_arguments_are_rejected() {
     for arguments in [
         &["serve"] as &[&str],
         &[""],
@@ -151,7 +151,7 @@ fn claims(token: &str) -> Value {
 }
 
 #[test]
-fn token_is_for_demo_and_an_hour() {
+fn token_without_options_is_for_demo_and_valid_for_an_hour() {
     let before = now();
     let token = printed_token(&WITH_SECRET, &[]);
     let claims = claims(&token);
@@ -167,7 +167,7 @@ fn token_is_for_demo_and_an_hour() {
 }
 
 #[test]
-fn token_lives_as_long_as_asked() {
+fn token_with_a_ttl_expires_after_it() {
     for ttl in ["1", "60", "3601", "316224000"] {
         let claims = claims(&printed_token(&WITH_SECRET, &["--ttl", ttl]));
         let lives = claims["exp"].as_u64().expect("exp") - claims["iat"].as_u64().expect("iat");
@@ -184,7 +184,7 @@ fn token_lives_as_long_as_asked() {
 }
 
 #[test]
-fn token_with_wrong_options_is_refused() {
+fn token_with_invalid_options_is_rejected() {
     for arguments in [
         &["--ttl"] as &[&str],
         &["--sub"],
@@ -226,7 +226,7 @@ fn payload(token: &str) -> String {
 }
 
 #[test]
-fn token_has_the_claims_that_are_asked_for() {
+fn token_with_claim_options_has_those_claims() {
     for (value, expected) in [
         ("read write", r#""read write""#),
         ("", r#""""#),
@@ -360,7 +360,7 @@ fn token_that_the_configuration_rejects_comes_with_a_warning() {
 
 /// Another name than the one that was asked for would be somebody else's.
 #[test]
-fn token_for_a_name_that_is_not_utf8_is_refused() {
+fn token_for_a_name_that_is_not_utf8_is_rejected() {
     for name in [b"\xff".as_slice(), b"alice\xff", b"\xc3"] {
         let finished = finish(
             command(&WITH_SECRET)
@@ -528,7 +528,7 @@ fn token_is_signed_with_the_current_secret() {
 }
 
 #[test]
-fn token_without_a_usable_configuration_is_refused_by_name() {
+fn token_without_a_usable_configuration_fails_naming_the_variable() {
     for (variables, variable) in [
         (&[] as &[(&str, &str)], "JWT_SECRET"),
         (&[("API_PORT", "5000")], "JWT_SECRET"),
@@ -565,7 +565,7 @@ fn health_at_port(port: u16) -> Finished {
 }
 
 #[test]
-fn health_of_a_running_server_is_good() {
+fn health_check_of_a_running_server_succeeds() {
     for host in ["127.0.0.1", "0.0.0.0", "::1", "::"] {
         if host.contains(':') && !has_ipv6() {
             continue;
@@ -581,7 +581,7 @@ fn health_of_a_running_server_is_good() {
 
 /// The container's health check has no business with the secret.
 #[test]
-fn health_reads_host_and_port_alone() {
+fn health_check_reads_only_host_and_port() {
     let server = Server::start();
     let port = server.address.port().to_string();
     let finished = health(&[
@@ -596,13 +596,13 @@ fn health_reads_host_and_port_alone() {
 }
 
 #[test]
-fn health_where_nothing_listens_is_bad() {
+fn health_check_where_nothing_listens_fails() {
     let finished = health_at_port(unused_port());
     assert_fails(&finished, 1);
 }
 
 #[test]
-fn health_where_nobody_answers_is_bad_within_two_seconds() {
+fn health_check_without_a_response_times_out_within_two_seconds() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = silent.local_addr().expect("an address");
     let finished = health_at_port(address.port());
@@ -633,7 +633,7 @@ fn answer_with(pieces: Vec<&'static [u8]>) -> u16 {
 }
 
 #[test]
-fn health_of_something_else_is_bad() {
+fn health_check_of_another_service_fails() {
     for answer in [
         b"".as_slice(),
         b"\r\n",
@@ -653,13 +653,13 @@ fn health_of_something_else_is_bad() {
 }
 
 #[test]
-fn health_of_a_good_answer_in_pieces_is_good() {
+fn health_check_with_a_response_in_pieces_succeeds() {
     let port = answer_with(vec![b"HTTP/1.1 ", b"200 OK\r\n\r\n"]);
     assert_eq!(succeeded(health_at_port(port)), "");
 }
 
 #[test]
-fn health_of_an_answer_that_drips_is_bad_within_two_seconds() {
+fn health_check_with_a_dripping_response_times_out_within_two_seconds() {
     let answer = b"HTTP/1.1 200 OK\r\n\r\n";
     let finished = health_at_port(answer_with(answer.chunks(1).collect()));
     assert_fails(&finished, 1);
@@ -668,13 +668,13 @@ fn health_of_an_answer_that_drips_is_bad_within_two_seconds() {
 
 /// An endless answer ends the check as soon as its beginning is known.
 #[test]
-fn health_of_an_endless_answer_ends() {
+fn health_check_with_an_endless_response_fails() {
     let finished = health_at_port(answer_with(vec![&[b'x'; 1 << 20]; 8]));
     assert_fails(&finished, 1);
 }
 
 #[test]
-fn health_with_wrong_variables_is_bad() {
+fn health_check_with_invalid_variables_fails() {
     for (variable, value) in [
         ("API_PORT", ""),
         ("API_PORT", "x"),
@@ -696,14 +696,14 @@ fn health_with_wrong_variables_is_bad() {
 
 /// A server at the limit of connections still answers the check: idle clients make room.
 #[test]
-fn health_of_a_full_server_is_good() {
+fn health_check_at_the_connection_limit_succeeds() {
     let server = Server::with(&[("API_MAX_CONNECTIONS", "2"), ("API_WORKERS", "1")]);
     let _idle: Vec<_> = (0..4).map(|_| server.connect()).collect();
     assert_eq!(succeeded(health_at_port(server.address.port())), "");
 }
 
 #[test]
-fn health_after_the_end_of_the_server_is_bad() {
+fn health_check_after_shutdown_fails() {
     let port = unused_port();
     let mut server = Server::with(&[("API_PORT", &port.to_string())]);
     assert_eq!(succeeded(health_at_port(port)), "");

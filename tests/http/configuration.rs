@@ -75,7 +75,7 @@ fn assert_works(server: &Server) {
 }
 
 #[test]
-fn number_at_both_ends_of_its_range_is_taken() {
+fn number_at_either_end_of_its_range_is_accepted() {
     at_once(NUMBERS, |(variable, least, most)| {
         for number in [least, most] {
             let number = number.to_string();
@@ -97,7 +97,7 @@ fn number_at_both_ends_of_its_range_is_taken() {
 }
 
 #[test]
-fn number_that_is_no_plain_decimal_integer_in_range_is_refused() {
+fn number_that_is_not_a_plain_decimal_integer_in_range_is_rejected() {
     for (variable, least, most) in NUMBERS {
         let expected = format!("{variable}: expected an integer from {least} to {most}, found ");
         let over = (most + 1).to_string();
@@ -146,7 +146,7 @@ fn number_that_is_no_plain_decimal_integer_in_range_is_refused() {
 }
 
 #[test]
-fn host_takes_an_ip_address_and_nothing_else() {
+fn host_accepts_only_an_ip_address() {
     for host in ["127.0.0.1", "0.0.0.0"] {
         let server = Server::with(&[("API_HOST", host)]);
         assert_eq!(server.address.ip().to_string(), host);
@@ -216,7 +216,7 @@ fn listening_line_has_the_real_port() {
 }
 
 #[test]
-fn choice_takes_its_words_and_nothing_else() {
+fn choice_accepts_only_its_words() {
     for (variable, choices) in [
         ("API_LOG", ["errors", "access"]),
         ("JWT_REQUIRE_EXP", ["false", "true"]),
@@ -266,7 +266,7 @@ fn choice_takes_its_words_and_nothing_else() {
 }
 
 #[test]
-fn issuer_and_audience_take_any_text_but_none() {
+fn issuer_and_audience_accept_any_text_but_an_empty_one() {
     for (variable, claim) in [("JWT_ISSUER", "iss"), ("JWT_AUDIENCE", "aud")] {
         for text in [
             "us",
@@ -301,7 +301,7 @@ fn issuer_and_audience_take_any_text_but_none() {
 
 /// A terminal obeys what is printed to it, and a log takes lines for entries.
 #[test]
-fn wrong_value_is_shown_escaped_and_short() {
+fn invalid_value_is_shown_escaped_and_short() {
     for value in [
         "\x1b[31mred",
         "a\r\nwarning: all is well",
@@ -316,7 +316,7 @@ fn wrong_value_is_shown_escaped_and_short() {
 }
 
 #[test]
-fn first_wrong_variable_is_named_and_no_other() {
+fn first_invalid_variable_is_named_alone() {
     let line = refusal_of(&[("API_PORT", "x"), ("API_WORKERS", "x"), ("JWT_LEEWAY", "x")]);
     assert_eq!(line.matches("expected").count(), 1, "{line}");
 }
@@ -438,7 +438,7 @@ impl Drop for Special {
 }
 
 #[test]
-fn secret_file_that_cannot_be_used_is_refused_by_name() {
+fn secret_file_that_cannot_be_used_is_rejected_by_name() {
     let directory = env!("CARGO_TARGET_TMPDIR");
     let missing = format!("{directory}/no-such-file");
     let empty = SecretFile::new("");
@@ -519,7 +519,7 @@ fn empty_previous_file_means_no_previous_secret() {
 }
 
 #[test]
-fn empty_secret_is_refused_by_name() {
+fn empty_secret_is_rejected_by_name() {
     for (variables, variable) in [
         (&[("JWT_SECRET", "")] as &[_], "JWT_SECRET"),
         (
@@ -536,7 +536,7 @@ fn empty_secret_is_refused_by_name() {
 }
 
 #[test]
-fn both_forms_of_a_secret_are_refused_and_neither_shown() {
+fn both_forms_of_a_secret_are_rejected_and_neither_is_shown() {
     let file = SecretFile::new("the secret in the file, 32 bytes or longer");
     for (plain, in_file) in [
         ("JWT_SECRET", "JWT_SECRET_FILE"),
@@ -551,7 +551,7 @@ fn both_forms_of_a_secret_are_refused_and_neither_shown() {
 }
 
 #[test]
-fn previous_secret_without_a_current_one_is_refused() {
+fn previous_secret_without_a_current_one_is_rejected() {
     let file = SecretFile::new(SECRET);
     for variables in [
         ("JWT_SECRET_PREVIOUS", SECRET),
@@ -565,7 +565,7 @@ fn previous_secret_without_a_current_one_is_refused() {
 }
 
 #[test]
-fn previous_secret_is_taken_in_both_forms() {
+fn previous_secret_is_accepted_in_both_forms() {
     const OLD: &str = "the secret before this one, 32 bytes or longer";
     let (old, current) = (SecretFile::new(format!("{OLD}\n")), SecretFile::new(SECRET));
     for variables in [
@@ -593,7 +593,7 @@ fn previous_secret_is_taken_in_both_forms() {
 }
 
 #[test]
-fn secret_of_31_bytes_is_taken_on_loopback_with_a_warning() {
+fn secret_of_31_bytes_is_accepted_on_loopback_with_a_warning() {
     let secret = "Tr0ub4dor&3-Tr0ub4dor&3-Tr0ub4d";
     assert_eq!(secret.len(), 31);
     let file = SecretFile::new(secret);
@@ -626,7 +626,7 @@ fn secret_of_31_bytes_is_taken_on_loopback_with_a_warning() {
 }
 
 #[test]
-fn secret_of_31_bytes_is_refused_where_others_reach_it() {
+fn secret_of_31_bytes_is_rejected_beyond_loopback() {
     let secret = "Tr0ub4dor&3-Tr0ub4dor&3-Tr0ub4d";
     let file = SecretFile::new(format!("{secret}\n"));
     for (variable, value) in [
@@ -660,7 +660,7 @@ fn secret_of_31_bytes_is_refused_where_others_reach_it() {
 
 /// 32 random bytes in a file, of which the last are a line end.
 #[test]
-fn secret_that_is_short_without_its_line_end_says_so() {
+fn secret_too_short_without_its_line_end_is_reported() {
     let secret = "Tr0ub4dor&3-Tr0ub4dor&3-Tr0ub4d";
     for (content, len, name) in [
         (format!("{secret}\n"), 31, "LF"),
@@ -723,7 +723,7 @@ fn warnings(variables: &[(&str, &OsStr)]) -> Vec<String> {
 }
 
 #[test]
-fn secret_that_looks_wrong_is_taken_with_a_warning_each() {
+fn suspicious_secret_is_accepted_with_a_warning() {
     const TEXT: &str = "correct horse battery staple, 32 or more";
     let (quote, space, mark) = ("quotation mark", "white space", "byte-order mark");
     for (prefix, suffix, expected) in [
@@ -789,7 +789,7 @@ fn secret_that_looks_wrong_is_taken_with_a_warning_each() {
 }
 
 #[test]
-fn variable_that_is_probably_misspelled_is_named_in_a_warning() {
+fn misspelled_variable_is_named_in_a_warning() {
     for (name, advice) in [
         ("JWT_AUDIANCE", Some("JWT_AUDIENCE")),
         ("JWT_AUDEINCE", Some("JWT_AUDIENCE")),
@@ -874,7 +874,7 @@ fn child_with_variables_of_its_own() {
 }
 
 #[test]
-fn audience_with_a_comma_is_taken_with_a_warning() {
+fn audience_with_a_comma_is_accepted_with_a_warning() {
     let lines = warnings(&[
         ("JWT_SECRET", OsStr::new(SECRET)),
         ("JWT_AUDIENCE", OsStr::new("a,b")),
@@ -890,7 +890,7 @@ fn audience_with_a_comma_is_taken_with_a_warning() {
 }
 
 #[test]
-fn claim_names_take_any_text_but_none() {
+fn claim_names_accept_any_text_but_an_empty_one() {
     for variable in ["JWT_USER_CLAIM", "JWT_SCOPE_CLAIM"] {
         for text in [
             "sub",
@@ -911,7 +911,7 @@ fn claim_names_take_any_text_but_none() {
 }
 
 #[test]
-fn secret_of_32_bytes_is_taken_everywhere_without_a_warning() {
+fn secret_of_32_bytes_is_accepted_everywhere_without_a_warning() {
     let secret = "x".repeat(32);
     for host in ["127.0.0.1", "0.0.0.0"] {
         let server = Server::with(&[("JWT_SECRET", &secret), ("API_HOST", host)]);
@@ -925,7 +925,7 @@ fn secret_of_32_bytes_is_taken_everywhere_without_a_warning() {
 }
 
 #[test]
-fn no_secret_is_refused_unless_nothing_is_configured_at_all() {
+fn missing_secret_is_rejected_unless_nothing_is_configured() {
     for variable in [
         ("API_HOST", "127.0.0.1"),
         ("API_HOST", "0.0.0.0"),
@@ -999,7 +999,7 @@ fn trial_run_prints_the_token_on_a_line_of_its_own() {
 }
 
 #[test]
-fn trial_run_has_a_secret_of_its_own() {
+fn trial_run_uses_a_random_secret() {
     let (token, first) = trial(&[("API_LOG", "errors"), ("API_WORKERS", "1")]);
     let (other, second) = trial(&[]);
     for (server, token, status) in [
@@ -1050,7 +1050,7 @@ fn second_instance_on_the_same_port_fails_with_one_line() {
 }
 
 #[test]
-fn port_of_a_server_that_has_ended_is_free_at_once() {
+fn port_is_free_once_the_server_has_exited() {
     let port = unused_port().to_string();
     let server = Server::with(&[("API_PORT", &port)]);
     // A connection that the server closes first keeps the port in TIME_WAIT.
@@ -1064,7 +1064,7 @@ fn port_of_a_server_that_has_ended_is_free_at_once() {
 }
 
 #[test]
-fn address_that_this_machine_does_not_have_fails_with_one_line() {
+fn address_of_another_machine_fails_with_one_line() {
     // RFC 5737: nobody's.
     let finished = finish(command(&BASE).env("API_HOST", "192.0.2.1"));
     assert_eq!(finished.status, Some(1), "{finished:?}");

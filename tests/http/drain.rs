@@ -32,7 +32,7 @@ fn slow(server: &Server) -> Client {
 }
 
 #[test]
-fn signal_with_nothing_in_flight_ends_within_a_second() {
+fn signal_with_nothing_in_flight_ends_the_process_within_a_second() {
     at_once(WORKERS, |workers| {
         for signal in ["TERM", "INT"] {
             for connections in [0, 1, 100] {
@@ -54,7 +54,7 @@ fn signal_with_nothing_in_flight_ends_within_a_second() {
 }
 
 #[test]
-fn requests_sent_before_the_signal_are_all_answered() {
+fn requests_sent_before_the_signal_are_all_served() {
     at_once(WORKERS, |workers| {
         for _ in 0..5 {
             let mut server = Server::with(&[("API_WORKERS", workers)]);
@@ -77,7 +77,7 @@ fn requests_sent_before_the_signal_are_all_answered() {
 }
 
 #[test]
-fn requests_in_the_listen_queue_are_answered_at_the_cap_too() {
+fn requests_in_the_listen_queue_at_the_limit_are_served() {
     for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_MAX_CONNECTIONS", "4")]);
         // Busy, so that nobody makes room before the signal.
@@ -100,7 +100,7 @@ fn requests_in_the_listen_queue_are_answered_at_the_cap_too() {
 }
 
 #[test]
-fn answers_after_the_signal_close_the_connection() {
+fn responses_after_the_signal_close_the_connection() {
     for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let mut kept: Vec<_> = (0..4).map(|_| server.connect()).collect();
@@ -129,7 +129,7 @@ fn answers_after_the_signal_close_the_connection() {
 }
 
 #[test]
-fn half_a_head_delays_the_end_until_the_drain_timeout() {
+fn half_a_head_delays_the_exit_until_the_drain_timeout() {
     at_once(WORKERS, |workers| {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_DRAIN_TIMEOUT", "1")]);
         let _slow = slow(&server);
@@ -141,7 +141,7 @@ fn half_a_head_delays_the_end_until_the_drain_timeout() {
 }
 
 #[test]
-fn half_a_head_that_is_completed_ends_the_drain() {
+fn half_a_head_completed_ends_the_drain() {
     for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let mut slow = slow(&server);
@@ -159,7 +159,7 @@ fn half_a_head_that_is_completed_ends_the_drain() {
 }
 
 #[test]
-fn drain_timeout_of_zero_waits_for_nobody() {
+fn drain_timeout_of_zero_waits_for_no_request() {
     for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_DRAIN_TIMEOUT", "0")]);
         let _slow = slow(&server);
@@ -169,7 +169,7 @@ fn drain_timeout_of_zero_waits_for_nobody() {
 }
 
 #[test]
-fn second_signal_ends_at_once() {
+fn second_signal_ends_the_process_at_once() {
     for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
         let mut server = Server::with(&[("API_WORKERS", "2")]);
         let _slow = slow(&server);
@@ -182,7 +182,7 @@ fn second_signal_ends_at_once() {
 }
 
 #[test]
-fn listener_is_closed_while_the_drain_goes_on() {
+fn listener_is_closed_during_the_drain() {
     let mut server = Server::with(&[]);
     let mut slow = slow(&server);
     let since = Instant::now();
@@ -195,7 +195,7 @@ fn listener_is_closed_while_the_drain_goes_on() {
 }
 
 #[test]
-fn signal_under_load_loses_no_request_of_a_connection_that_was_there() {
+fn signal_under_load_loses_no_request_of_an_open_connection() {
     for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let address = server.address;

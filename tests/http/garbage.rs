@@ -23,7 +23,7 @@ fn is_up(server: &Server) {
 }
 
 #[test]
-fn random_bytes_are_refused_or_dropped() {
+fn random_bytes_are_rejected_or_dropped() {
     let server = Server::start();
     let mut random = Random::new(1, 0);
     for _ in 0..300 {
@@ -40,7 +40,7 @@ fn random_bytes_are_refused_or_dropped() {
 }
 
 #[test]
-fn damaged_requests_get_whole_answers_or_none() {
+fn damaged_requests_get_whole_responses_or_none() {
     let server = Server::start();
     let mut random = Random::new(42, 0);
     let request = b"POST /auth?a=b HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer a.b.c\r\n\
@@ -66,7 +66,7 @@ fn damaged_requests_get_whole_answers_or_none() {
 }
 
 #[test]
-fn other_protocols_are_refused_or_dropped() {
+fn other_protocols_are_rejected_or_dropped() {
     let server = Server::start();
     let hello = [
         &b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03"[..],
@@ -83,7 +83,7 @@ fn other_protocols_are_refused_or_dropped() {
 }
 
 #[test]
-fn empty_lines_without_end_are_refused() {
+fn endless_empty_lines_are_rejected() {
     let server = Server::start();
     assert_eq!(status(&server, &b"\r\n".repeat(100_000)), Some(431));
     assert_eq!(status(&server, &b"\n".repeat(100_000)), Some(431));
@@ -95,7 +95,7 @@ fn empty_lines_without_end_are_refused() {
 }
 
 #[test]
-fn head_without_end_is_refused_and_the_answer_arrives() {
+fn endless_head_is_rejected_and_the_response_arrives() {
     let server = Server::start();
     for beginning in [
         "G",
@@ -128,7 +128,7 @@ fn send_in_pieces(client: &mut Client, bytes: &[u8], len: usize) {
 }
 
 #[test]
-fn head_of_the_largest_size_is_answered_and_one_byte_more_is_refused() {
+fn head_of_the_largest_size_is_served_and_one_byte_more_is_rejected() {
     let server = Server::start();
     for before in [0, 1, 100, 200, 1000] {
         for piece in [1000, 5000, 100_000] {
@@ -158,7 +158,7 @@ fn head_of_the_largest_size_is_answered_and_one_byte_more_is_refused() {
 }
 
 #[test]
-fn most_fields_are_answered_and_one_more_is_refused() {
+fn head_with_the_most_fields_is_served_and_one_more_is_rejected() {
     let server = Server::start();
     for (fields, status) in [
         (MAX_FIELDS - 1, 200),

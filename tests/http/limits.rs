@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_millis(300);
 
 #[test]
-fn head_whose_first_byte_came_with_the_request_before_is_cut_on_time() {
+fn head_begun_with_the_request_before_is_cut_on_time() {
     at_once([1, 20, GET.len() - 1], |first| {
         let server = Server::with(&[("API_HEADER_TIMEOUT", "1")]);
         let mut client = server.connect();
@@ -31,7 +31,7 @@ fn head_whose_first_byte_came_with_the_request_before_is_cut_on_time() {
 }
 
 #[test]
-fn head_in_two_parts_behind_a_request_is_answered() {
+fn head_in_two_parts_behind_a_request_is_served() {
     let server = Server::start();
     for cut in 1..GET.len() {
         let mut client = server.connect();
@@ -64,7 +64,7 @@ fn last_response_after_a_request_to_upgrade_is_written_whole() {
 }
 
 #[test]
-fn lingering_uploads_cost_others_little() {
+fn lingering_uploads_do_not_block_other_clients() {
     let server = Server::with(&[("API_WORKERS", "1")]);
     let address = server.address;
     thread::scope(|scope| {
@@ -96,7 +96,7 @@ fn lingering_uploads_cost_others_little() {
 }
 
 #[test]
-fn upload_that_lingers_does_not_delay_the_end() {
+fn lingering_upload_does_not_delay_the_exit() {
     for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let mut client = server.connect();

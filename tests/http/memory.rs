@@ -55,7 +55,7 @@ fn kept(server: &Server, count: usize) -> Vec<Client> {
 }
 
 #[test]
-fn idle_kept_connection_costs_next_to_nothing() {
+fn idle_connection_costs_almost_nothing() {
     let server = server(&[("API_WORKERS", "1"), ("API_MAX_CONNECTIONS", "20000")]);
     let before = server.descriptors();
     drop(kept(&server, 100));
@@ -70,7 +70,7 @@ fn idle_kept_connection_costs_next_to_nothing() {
 }
 
 #[test]
-fn process_and_workers_cost_what_is_promised() {
+fn process_and_workers_stay_within_the_promised_memory() {
     for workers in [1, 64] {
         let server = server(&[("API_WORKERS", &workers.to_string())]);
         let fresh = server.resident();
@@ -146,7 +146,7 @@ fn unread_pipeline(client: &mut Client) {
 }
 
 #[test]
-fn hostile_connections_at_the_cap_cost_what_is_promised() {
+fn hostile_connections_at_the_limit_stay_within_the_promised_memory() {
     let mix = growth("mix", |number, client| match number % 3 {
         0 => half_a_head(client, 3000),
         1 => unread_pipeline(client),
@@ -193,7 +193,7 @@ fn hostile_connections_at_the_cap_cost_what_is_promised() {
 }
 
 #[test]
-fn full_speed_leaves_nothing_behind_and_every_answer_is_right() {
+fn full_speed_leaves_no_memory_behind_and_every_response_is_right() {
     const MOST_GROWTH: u64 = 1024;
     let server = server(&[("API_WORKERS", "2")]);
     let address = server.address;
@@ -370,7 +370,7 @@ fn most_resident(workers: usize, count: usize, mix: &Mix, random: &mut Random) -
 
 /// Looks for the mix that costs most. `MEMORY_SEARCH_SECONDS` looks longer, `MEMORY_SEARCH_SEED` again.
 #[test]
-fn random_mixes_cost_no_more_than_is_promised() {
+fn random_mixes_stay_within_the_promised_memory() {
     const CONNECTIONS: usize = 150;
     let seconds = std::env::var("MEMORY_SEARCH_SECONDS").ok();
     let seconds = seconds.map_or(2, |seconds| seconds.parse().expect("seconds"));

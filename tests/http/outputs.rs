@@ -58,7 +58,7 @@ fn command_fails_if_its_output_cannot_be_written() {
 }
 
 #[test]
-fn status_does_not_depend_on_standard_error() {
+fn exit_status_does_not_depend_on_standard_error() {
     for path in ["/dev/full", "/dev/null"] {
         let Ok(errors) = OpenOptions::new().write(true).open(path) else {
             continue;
@@ -143,7 +143,7 @@ fn start_full(is_blocking: bool) -> (Server, [UnixStream; 2]) {
 }
 
 #[test]
-fn blocked_outputs_delay_neither_the_serving_nor_the_end() {
+fn blocked_outputs_delay_neither_requests_nor_the_exit() {
     for is_blocking in [true, false] {
         let (mut server, readers) = start_full(is_blocking);
         for _ in 0..20 {
@@ -418,7 +418,7 @@ fn panic_on_any_thread_ends_the_process_and_says_where() {
 }
 
 #[test]
-fn panic_ends_the_process_also_if_standard_error_is_blocked() {
+fn panic_with_a_blocked_standard_error_ends_the_process() {
     let (_reader, errors) = full(true);
     let mut command = child("outputs::child_that_panics");
     let mut child = Running(command.stderr(errors).spawn().expect("this program"));

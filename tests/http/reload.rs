@@ -164,7 +164,7 @@ fn secret_that_comes_from_a_variable_stays() {
 }
 
 #[test]
-fn reloaded_secret_that_looks_wrong_has_its_warning() {
+fn suspicious_secret_is_reloaded_with_a_warning() {
     let current = SecretFile::new(SECRET);
     let server = Server::spawn(&mut command(&[
         ("API_PORT", "0"),
@@ -210,7 +210,7 @@ fn hangup_without_a_secret_file_ends_the_process() {
 }
 
 #[test]
-fn server_that_has_reloaded_ends_as_before() {
+fn server_after_a_reload_exits_as_before() {
     let (current, previous) = (SecretFile::new(SECRET), SecretFile::new(OLD));
     let mut server = serve(&current, &previous);
     let descriptors = server.descriptors();
@@ -233,7 +233,7 @@ impl Drop for SetOnDrop<'_> {
 
 /// `ROTATION_REQUESTS` for more of them.
 #[test]
-fn rotation_ten_times_a_second_refuses_and_loses_no_request() {
+fn rotation_ten_times_a_second_rejects_and_loses_no_request() {
     let wanted = std::env::var("ROTATION_REQUESTS").map_or(3000, |text| {
         text.parse::<usize>().expect("a number of requests")
     });

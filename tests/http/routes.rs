@@ -46,7 +46,7 @@ fn exchange(server: &Server, bytes: impl AsRef<[u8]>) -> (Client, Response) {
 }
 
 #[test]
-fn public_resource_is_shown_to_everybody() {
+fn public_resource_is_shown_without_a_token() {
     let response = Server::start().get("/resource", &[]);
     assert_eq!(response.status, 200);
     assert_eq!(response.content, PUBLIC);
@@ -90,7 +90,7 @@ fn auth_with_a_valid_token_names_the_subject() {
 }
 
 #[test]
-fn healthz_answers_ok() {
+fn healthz_responds_ok() {
     let response = Server::start().get("/healthz", &[]);
     assert_eq!(response.status, 200);
     assert_eq!(response.content, HEALTH);
@@ -104,7 +104,7 @@ fn healthz_answers_ok() {
 }
 
 #[test]
-fn guarded_path_without_a_token_is_refused() {
+fn protected_path_without_a_token_is_rejected() {
     let server = Server::start();
     let secret = server.get("/resource/secret", &[]);
     assert_eq!(secret.status, 401);
@@ -228,7 +228,7 @@ fn options_of_the_server_names_the_methods_of_its_resources() {
 }
 
 #[test]
-fn another_method_on_a_known_path_is_refused_with_the_methods() {
+fn unsupported_method_on_a_known_path_is_rejected_with_the_methods() {
     let server = Server::start();
     let token = format!("Authorization: Bearer {}", good_token());
     let methods = [
@@ -653,7 +653,7 @@ fn host_in_any_legal_form_is_served() {
 }
 
 #[test]
-fn request_that_is_no_http_is_refused_without_content_and_closes() {
+fn request_that_is_not_http_is_rejected_without_content_and_closes() {
     let server = Server::start();
     let long = format!(
         "GET / HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n",
@@ -709,7 +709,7 @@ fn connection_closes_when_the_client_asks() {
 
 /// RFC 9112 §9.3: a connection of HTTP/1.0 lasts for one request, or for as long as each asks.
 #[test]
-fn http_1_0_is_answered_and_kept_only_on_request() {
+fn http_1_0_is_served_and_kept_alive_only_on_request() {
     let server = Server::start();
     let (mut client, response) = exchange(&server, "GET /resource HTTP/1.0\r\n\r\n");
     assert_eq!(response.content, PUBLIC);
@@ -728,7 +728,7 @@ fn http_1_0_is_answered_and_kept_only_on_request() {
 }
 
 #[test]
-fn request_before_a_half_close_is_answered() {
+fn request_before_a_half_close_is_served() {
     let server = Server::start();
     for _ in 0..20 {
         let mut client = server.connect();
@@ -751,7 +751,7 @@ fn request_before_a_half_close_is_answered() {
 }
 
 #[test]
-fn head_in_single_bytes_is_answered() {
+fn head_in_single_bytes_is_served() {
     let server = Server::start();
     let mut client = server.connect();
     for _ in 0..2 {
@@ -763,7 +763,7 @@ fn head_in_single_bytes_is_answered() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_are_served_in_order() {
     let server = Server::start();
     let mut client = server.connect();
     let token = good_token();
@@ -888,7 +888,7 @@ fn content_in_chunks_or_later_is_never_taken_for_a_request() {
 
 /// RFC 9110 §10.1.1: the final answer may come at once, and nobody is to wait for the other.
 #[test]
-fn expectation_of_a_continue_is_answered_at_once() {
+fn expectation_of_a_continue_gets_the_final_response_at_once() {
     let server = Server::start();
     for (method, path, status) in [
         ("GET", "/resource", 200),
@@ -931,7 +931,7 @@ fn upgrade_is_not_taken() {
 }
 
 #[test]
-fn answer_says_nothing_of_what_it_runs_on() {
+fn response_names_no_software() {
     let server = Server::start();
     for path in PATHS.into_iter().chain(["/nowhere"]) {
         let response = server.get(path, &[]);

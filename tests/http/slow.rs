@@ -140,7 +140,7 @@ fn half_a_head_is_not_given_more_time_by_the_idle_timeout() {
 }
 
 #[test]
-fn many_slow_heads_cost_a_good_client_nothing() {
+fn many_slow_heads_do_not_slow_a_good_client() {
     let server = Server::with(&[("API_WORKERS", "1"), ("API_HEADER_TIMEOUT", "5")]);
     let mut slow: Vec<_> = (0..300).map(|_| server.connect()).collect();
     thread::scope(|scope| {
@@ -222,7 +222,7 @@ fn assert_is_cut(address: SocketAddr, pause: Option<Duration>) {
 }
 
 #[test]
-fn client_that_never_reads_its_answers_is_cut() {
+fn client_that_never_reads_is_cut() {
     let servers = servers(&[("API_HEADER_TIMEOUT", "1")]);
     all_at_once(&servers, &[|address| assert_is_cut(address, None)]);
 }
@@ -235,7 +235,7 @@ fn client_that_takes_a_byte_now_and_then_is_cut() {
 }
 
 #[test]
-fn client_that_reads_slowly_but_steadily_is_served_wholly() {
+fn client_that_reads_slowly_but_steadily_gets_every_response() {
     // 100 KB/s, and several times what all buffers between the two hold.
     const REQUESTS: usize = 3000;
     const STEP: usize = 5000;
@@ -288,7 +288,7 @@ fn content_that_comes_steadily_is_read_past_the_idle_timeout() {
 }
 
 #[test]
-fn client_that_closes_its_side_gets_all_its_answers() {
+fn client_that_closes_its_side_gets_every_response() {
     for server in servers(&[]) {
         for requests in [1, 3, 40] {
             for _ in 0..20 {

@@ -42,7 +42,7 @@ fn length_with_transfer_coding_is_the_last_request() {
 }
 
 #[test]
-fn doubtful_length_is_refused() {
+fn ambiguous_content_length_is_rejected() {
     let server = Server::start();
     for fields in [
         "Content-Length: 0\r\nContent-Length: 38",
@@ -62,7 +62,7 @@ fn doubtful_length_is_refused() {
 }
 
 #[test]
-fn doubtful_transfer_coding_is_refused() {
+fn ambiguous_transfer_coding_is_rejected() {
     let server = Server::start();
     for coding in [
         "identity",
@@ -311,7 +311,7 @@ fn assert_at_most_one_answer(server: &Server, request: &str) {
 }
 
 #[test]
-fn nothing_after_a_transfer_coding_in_any_form_is_answered() {
+fn bytes_after_any_transfer_coding_get_no_response() {
     assert!(CODINGS.len() + CHUNKS.len() > 150);
     let server = Server::start();
     let token = crate::harness::good_token();
@@ -337,7 +337,7 @@ fn nothing_after_a_transfer_coding_in_any_form_is_answered() {
 }
 
 #[test]
-fn nothing_after_chunks_in_any_form_is_answered() {
+fn bytes_after_chunks_of_any_form_get_no_response() {
     let server = Server::start();
     for content in CHUNKS {
         for fields in [
@@ -361,7 +361,7 @@ fn nothing_after_chunks_in_any_form_is_answered() {
 
 /// The same, where the content comes a while after its head, in bytes.
 #[test]
-fn nothing_after_chunks_that_come_late_is_answered() {
+fn bytes_after_late_chunks_get_no_response() {
     let server = Server::start();
     for content in CHUNKS {
         let mut client = server.connect();
@@ -379,7 +379,7 @@ fn nothing_after_chunks_that_come_late_is_answered() {
 
 /// A tunnel, a target that names no resource: a proxy may see the beginning of something else.
 #[test]
-fn nothing_after_a_tunnel_or_a_target_without_a_path_is_answered() {
+fn bytes_after_a_tunnel_or_a_target_without_a_path_get_no_response() {
     let server = Server::start();
     for line in [
         "CONNECT test:80",
@@ -441,7 +441,7 @@ fn request_after_an_offered_upgrade_is_a_request() {
 }
 
 #[test]
-fn head_that_breaks_the_grammar_is_refused() {
+fn head_that_breaks_the_grammar_is_rejected() {
     let server = Server::start();
     for head in [
         "GET /resource HTTP/1.1\r\nHost: a\r\nContent-Length : 38\r\n",
@@ -477,7 +477,7 @@ fn head_that_breaks_the_grammar_is_refused() {
 /// RFC 9112 §2.2 lets a recipient take LF alone for a line end. Who stands before it may not, and
 /// sees one request where there are two.
 #[test]
-fn content_of_a_get_is_no_request() {
+fn content_of_a_get_is_not_a_request() {
     let server = Server::start();
     let len = SMUGGLED.len();
     let head = format!("GET /resource HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n");
@@ -496,7 +496,7 @@ fn content_of_a_get_is_no_request() {
 }
 
 #[test]
-fn content_that_comes_with_its_head_is_skipped_and_the_connection_kept() {
+fn content_that_comes_with_its_head_is_skipped_and_the_connection_is_kept() {
     let server = Server::start();
     let mut client = server.connect();
     for len in [1, 1000, 4500, 7500] {
@@ -513,7 +513,7 @@ fn content_that_comes_with_its_head_is_skipped_and_the_connection_kept() {
 }
 
 #[test]
-fn content_that_waits_for_an_invitation_is_no_request() {
+fn content_that_waits_for_an_invitation_is_not_a_request() {
     let server = Server::start();
     let len = SMUGGLED.len();
     let mut client = server.connect();
@@ -530,7 +530,7 @@ fn content_that_waits_for_an_invitation_is_no_request() {
 }
 
 #[test]
-fn large_content_is_answered_everywhere_and_not_stored() {
+fn large_content_gets_a_response_everywhere_and_is_not_stored() {
     let server = Server::start();
     let address = server.address;
     let before = server.resident();

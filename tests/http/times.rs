@@ -122,7 +122,7 @@ fn assert_all_on_time(address: SocketAddr, cases: &[(&str, Duration, Case)]) {
 }
 
 #[test]
-fn every_time_limit_is_kept_to_within_three_tenths_of_a_second() {
+fn every_time_limit_is_enforced_within_three_tenths_of_a_second() {
     // Those first that take longest.
     let cases: &[(&str, Duration, Case)] = &[
         ("idle for the second time", IDLE, |address| {
@@ -287,7 +287,7 @@ fn large() -> SocketAddr {
 }
 
 #[test]
-fn one_large_response_is_to_be_taken_in_time() {
+fn large_response_not_taken_in_time_is_cut() {
     let cases: &[(&str, Duration, Case)] = &[
         ("not taken", STEP, |address| until_reset(address, GET)),
         ("taken slowly", STEP, |address| {
@@ -311,7 +311,7 @@ fn one_large_response_is_to_be_taken_in_time() {
 
 /// A client has its time for each part of a stream, and the stream a limit of its own.
 #[test]
-fn stream_may_be_taken_for_longer_than_one_response() {
+fn stream_taken_steadily_outlives_the_limit_of_one_response() {
     let address = large();
     let mut client = Client::with_receive_buffer(address, 2048);
     client.request("GET", "/stream", &["Connection: close"]);

@@ -211,7 +211,7 @@ fn attacks_get_the_verdict_of_the_vectors() {
 /// What is no b64token is refused before it is a token, whatever it would be without the characters
 /// that make it none.
 #[test]
-fn attacks_that_are_no_b64token_are_refused() {
+fn attacks_that_are_not_a_b64token_are_rejected() {
     let vectors: Vec<_> = attacks()
         .into_iter()
         .filter(|vector| {
@@ -270,7 +270,7 @@ fn line_break_within_a_token_ends_the_field() {
 }
 
 #[test]
-fn token_of_8192_bytes_is_accepted_and_one_more_refused() {
+fn token_of_8192_bytes_is_accepted_and_one_more_is_rejected() {
     let server = Server::start();
     let key = Key::new(SECRET.as_bytes()).expect("a secret");
     let of_len = |len: usize| {
@@ -345,7 +345,7 @@ fn until(second: u64) {
 }
 
 #[test]
-fn token_is_accepted_until_its_expiration_second_and_then_refused() {
+fn token_is_accepted_until_its_expiration_second_and_then_rejected() {
     let server = Server::start();
     let exp = now() + 3;
     for exp in [format!("{exp}"), format!("{exp}.0"), format!("{exp}e0")] {
@@ -362,7 +362,7 @@ fn token_is_accepted_until_its_expiration_second_and_then_refused() {
 }
 
 #[test]
-fn token_is_refused_before_its_not_before_second_and_then_accepted() {
+fn token_is_rejected_before_its_not_before_second_and_then_accepted() {
     let server = Server::start();
     let nbf = now() + 3;
     let token = token(&format!(r#"{{"nbf":{nbf}}}"#));
@@ -414,7 +414,7 @@ fn expiration_time_is_required_where_configured() {
 }
 
 #[test]
-fn audience_without_one_configured_is_refused_with_the_variable_to_set() {
+fn audience_without_one_configured_is_rejected_naming_the_variable() {
     let server = Server::start();
     for aud in [r#""us""#, r#"["us"]"#, r#"["us","them"]"#, r#""""#] {
         let response = server.get_with_token(SECRET_PATH, &token(&format!(r#"{{"aud":{aud}}}"#)));
@@ -450,7 +450,7 @@ fn audience_of_null_counts_as_absent() {
 }
 
 #[test]
-fn expiration_time_in_milliseconds_is_refused() {
+fn expiration_time_in_milliseconds_is_rejected() {
     let server = Server::start();
     for exp in [format!("{}000", now() - 600), format!("{}000", now() + 600)] {
         let response = server.get_with_token(SECRET_PATH, &token(&format!(r#"{{"exp":{exp}}}"#)));

@@ -113,7 +113,7 @@ fn refusal_of_bad_base64url_without_a_right_mac_allocates_nothing() {
 }
 
 #[test]
-fn refused_attack_allocates_nothing_unless_its_mac_is_right() {
+fn rejected_attack_allocates_nothing_unless_its_mac_is_right() {
     let document: Value = serde_json::from_str(include_str!("../vectors/attacks.json")).unwrap();
     let secret = from_base64url(document["secret"].as_str().unwrap());
     let verifier = Verifier::new(Key::new(&secret).unwrap(), Policy::default());

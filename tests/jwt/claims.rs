@@ -36,7 +36,7 @@ fn malformed(name: &str) -> Error {
 }
 
 #[test]
-fn token_at_its_expiration_second_is_refused() {
+fn token_at_its_expiration_second_is_rejected() {
     let token = with_payload(r#"{"exp":1700000000}"#);
     let clock = [(NOW - 1, 0), (NOW - 1, 999_999_000), (NOW, 0), (NOW + 1, 0)];
     assert_eq!(
@@ -59,7 +59,7 @@ fn token_within_leeway_after_its_expiration_is_accepted() {
 }
 
 #[test]
-fn token_with_a_fraction_in_exp_is_refused_from_that_fraction_on() {
+fn token_with_a_fraction_in_exp_is_rejected_from_that_fraction_on() {
     let token = with_payload(r#"{"exp":1700000000.5}"#);
     let clock = [
         (NOW, 0),
@@ -137,7 +137,7 @@ fn clock_before_1970_is_before_it() {
 }
 
 #[test]
-fn token_with_times_in_any_form_of_json_number_is_read() {
+fn token_with_times_in_any_json_number_form_is_read() {
     for exp in [
         "1700000001",
         "1700000000.5",
@@ -189,7 +189,7 @@ fn token_with_times_at_the_ends_of_the_number_range_is_compared_not_wrapped() {
 
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
-fn token_with_a_time_that_is_no_number_is_refused() {
+fn token_with_a_time_that_is_not_a_number_is_rejected() {
     for name in ["exp", "nbf", "iat"] {
         for value in [
             "null",
@@ -222,7 +222,7 @@ fn token_with_a_time_that_is_no_number_is_refused() {
 
 /// Infinity would never expire.
 #[test]
-fn token_with_a_time_beyond_a_double_is_refused() {
+fn token_with_a_time_beyond_a_double_is_rejected() {
     for name in ["exp", "nbf", "iat"] {
         let digits = "9".repeat(400);
         for value in [
@@ -240,7 +240,7 @@ fn token_with_a_time_beyond_a_double_is_refused() {
 
 /// Milliseconds would not expire for 50,000 years.
 #[test]
-fn token_that_expires_after_the_year_9999_is_refused() {
+fn token_that_expires_after_the_year_9999_is_rejected() {
     for policy in [leeway(0), leeway(u16::MAX)] {
         for (exp, expected) in [
             ("253402300799", Ok(())),
@@ -275,7 +275,7 @@ fn token_issued_in_the_future_is_accepted() {
 }
 
 #[test]
-fn token_without_exp_is_refused_only_where_it_is_required() {
+fn token_without_exp_is_rejected_only_where_it_is_required() {
     let requiring = Policy {
         require_exp: true,
         ..Policy::default()
@@ -305,7 +305,7 @@ fn token_without_exp_is_refused_only_where_it_is_required() {
 
 /// RFC 7519 §4: the last of them, names compared after unescaping.
 #[test]
-fn token_with_a_claim_twice_is_judged_by_the_last() {
+fn token_with_a_claim_twice_is_validated_by_the_last() {
     let policy = Policy {
         issuer: Some("us".into()),
         audience: Some("us".into()),
@@ -426,7 +426,7 @@ fn audience_that_names_the_configured_one_is_accepted() {
 }
 
 #[test]
-fn audience_that_names_others_is_refused() {
+fn audience_that_names_others_is_rejected() {
     for aud in [
         r#""other""#,
         r#""API""#,
@@ -452,7 +452,7 @@ fn audience_that_names_others_is_refused() {
 
 /// Some issuers write `null` for every registered claim that a token does not have.
 #[test]
-fn audience_that_is_absent_or_null_is_refused_only_where_one_is_configured() {
+fn audience_that_is_absent_or_null_is_rejected_only_where_one_is_configured() {
     for payload in ["{}", r#"{"aud":null}"#, r#"{"aud":"api","aud": null }"#] {
         let token = with_payload(payload);
         assert_eq!(verdict(&token), Ok(()), "{payload}");
@@ -465,7 +465,7 @@ fn audience_that_is_absent_or_null_is_refused_only_where_one_is_configured() {
 }
 
 #[test]
-fn audience_that_is_an_empty_array_is_refused_with_a_configured_one_and_without() {
+fn audience_that_is_an_empty_array_is_rejected_with_a_configured_one_and_without() {
     for aud in ["[]", "[ ]", "[\n]"] {
         let token = with_payload(format!(r#"{{"aud":{aud}}}"#));
         for policy in [Policy::default(), meant_for("api"), meant_for("")] {
@@ -481,7 +481,7 @@ fn audience_that_is_an_empty_array_is_refused_with_a_configured_one_and_without(
 /// Attack: type confusion. What is not a string or an array of strings names nobody, though the
 /// right name is somewhere in it.
 #[test]
-fn audience_of_another_type_around_the_right_name_is_refused() {
+fn audience_of_another_type_around_the_right_name_is_rejected() {
     for aud in [
         r#"{"api":true}"#,
         r#"{"0":"api"}"#,
@@ -512,7 +512,7 @@ fn audience_of_another_type_around_the_right_name_is_refused() {
 }
 
 #[test]
-fn audience_where_none_is_configured_is_refused() {
+fn audience_where_none_is_configured_is_rejected() {
     for aud in [r#""api""#, r#""""#, r#"["api"]"#, r#"["a","b"]"#, r#"[""]"#] {
         let token = with_payload(format!(r#"{{"aud":{aud}}}"#));
         assert_eq!(verdict(&token), Err(Error::UnexpectedAudience), "{aud}");
@@ -521,7 +521,7 @@ fn audience_where_none_is_configured_is_refused() {
 
 /// Cross-service confusion: one secret, two services. The audience is all that tells them apart.
 #[test]
-fn audience_of_another_service_with_the_same_secret_is_refused() {
+fn audience_of_another_service_with_the_same_secret_is_rejected() {
     let token = key().sign(r#"{"sub":"alice","aud":"billing"}"#);
     assert_eq!(verdict_under(&token, &meant_for("billing")), Ok(()));
     assert_eq!(
@@ -532,7 +532,7 @@ fn audience_of_another_service_with_the_same_secret_is_refused() {
 }
 
 #[test]
-fn claims_that_decide_nothing_are_not_judged() {
+fn claims_that_decide_nothing_are_not_validated() {
     for payload in [
         r#"{"sub":12345}"#,
         r#"{"sub":null}"#,
@@ -555,7 +555,7 @@ fn claims_that_decide_nothing_are_not_judged() {
 }
 
 #[test]
-fn payload_with_bytes_that_are_no_utf8_is_refused() {
+fn payload_that_is_not_utf8_is_rejected() {
     for bytes in [
         &b"\xff"[..],
         b"\x80",
@@ -582,7 +582,7 @@ fn payload_with_bytes_that_are_no_utf8_is_refused() {
 /// Recursion would end the process here: 6,000 levels fit into a token.
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
-fn payload_nested_thousands_deep_is_answered() {
+fn payload_nested_thousands_deep_gets_a_verdict() {
     let deep = format!("{}{}", "[".repeat(3000), "]".repeat(3000));
     for (payload, expected) in [
         ("[".repeat(6000), Err(Error::MalformedClaims)),
@@ -614,7 +614,7 @@ fn claims(payload: &str) -> VerifiedClaims {
 }
 
 #[test]
-fn subject_that_is_a_string_or_a_64_bit_integer_is_told() {
+fn subject_that_is_a_string_or_a_64_bit_integer_is_returned() {
     for (sub, expected) in [
         (r#""alice""#, "alice"),
         (r#""""#, ""),
@@ -631,7 +631,7 @@ fn subject_that_is_a_string_or_a_64_bit_integer_is_told() {
 }
 
 #[test]
-fn subject_that_is_anything_else_is_not_told() {
+fn subject_that_is_anything_else_is_not_returned() {
     for payload in [
         "{}",
         r#"{"sub":null}"#,
@@ -651,7 +651,7 @@ fn subject_that_is_anything_else_is_not_told() {
 }
 
 #[test]
-fn claim_that_is_there_is_told_by_its_name() {
+fn claim_that_is_present_is_returned_by_its_name() {
     let claims = claims(r#"{"a":1,"b":[true,null,"x"],"c":{"d":1.5},"\u0065":"f","":0,"n":null}"#);
     for (name, value) in [
         ("a", json!(1)),
@@ -669,7 +669,7 @@ fn claim_that_is_there_is_told_by_its_name() {
 }
 
 #[test]
-fn claim_that_is_given_twice_is_told_as_it_was_judged() {
+fn claim_that_is_given_twice_is_returned_as_it_was_validated() {
     let claims = claims(r#"{"exp":1,"sub":"eve","ex\u0070":1800000000,"sub":"alice"}"#);
     assert_eq!(claims.claim("exp"), Some(json!(1_800_000_000)));
     assert_eq!(claims.subject().as_deref(), Some("alice"));
@@ -684,7 +684,7 @@ fn subject_that_is_given_twice_is_the_last_whatever_the_first_is() {
 }
 
 #[test]
-fn claim_that_no_value_holds_is_not_told_and_hides_no_other() {
+fn claim_that_no_value_holds_is_not_returned_and_hides_no_other() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for odd in ["1e400", r#""\ud800""#, &nested(128)] {
         let claims = claims(&format!(r#"{{"odd":{odd},"sub":"alice"}}"#));
@@ -701,7 +701,7 @@ fn claim_that_no_value_holds_is_not_told_and_hides_no_other() {
 }
 
 #[test]
-fn claims_set_is_told_as_its_issuer_wrote_it() {
+fn claims_set_is_returned_verbatim() {
     for payload in [
         "{}",
         " {\r\n\t\"sub\" : \"al\\u0069ce\" , \"n\" : 1.0e1 }\n",

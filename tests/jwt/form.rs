@@ -29,7 +29,7 @@ fn token_that_parses_gives_back_its_parts() {
 /// Attack: malleable base64. What was logged, cached or revoked by its text must have no twin.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
-fn token_with_any_one_character_changed_is_refused() {
+fn token_with_any_one_character_changed_is_rejected() {
     let good = good();
     for place in 0..good.len() {
         for letter in ALPHABET.chars().chain(".=+/ \n\0~".chars()) {
@@ -48,7 +48,7 @@ fn token_with_any_one_character_changed_is_refused() {
 
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
-fn token_with_any_one_character_more_or_less_is_refused() {
+fn token_with_any_one_character_more_or_less_is_rejected() {
     let good = good();
     for place in 0..=good.len() {
         for letter in ALPHABET.chars().chain(".=+/ \n\0~é".chars()) {
@@ -69,7 +69,7 @@ fn token_with_any_one_character_more_or_less_is_refused() {
 }
 
 #[test]
-fn token_with_white_space_or_a_scheme_around_it_is_refused() {
+fn token_with_white_space_or_a_scheme_around_it_is_rejected() {
     let good = good();
     for token in [
         format!(" {good}"),
@@ -92,7 +92,7 @@ fn token_with_white_space_or_a_scheme_around_it_is_refused() {
 /// Each ASCII character, and some beyond, at each place of short parts and of parts that are decoded
 /// by vectors, from 64 characters on: alone it decides, in the header and in the payload.
 #[test]
-fn part_with_one_foreign_character_is_refused_wherever_it_stands() {
+fn part_with_one_foreign_character_is_rejected_wherever_it_stands() {
     let signature = base64url([0; 32]);
     let lens = (2..=40).filter(|len| len % 4 != 1).chain([64, 95, 98, 132]);
     for len in lens.step_by(step(11)) {
@@ -124,7 +124,7 @@ fn part_with_one_foreign_character_is_refused_wherever_it_stands() {
 /// unused bits set.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
-fn part_with_unused_bits_set_is_refused() {
+fn part_with_unused_bits_set_is_rejected() {
     let signature = base64url([0; 32]);
     let mut accepted = 0;
     for first in ALPHABET.chars() {
@@ -152,7 +152,7 @@ fn part_with_unused_bits_set_is_refused() {
 }
 
 #[test]
-fn part_of_a_length_that_no_bytes_have_is_refused() {
+fn part_of_a_length_that_no_bytes_have_is_rejected() {
     let signature = base64url([0; 32]);
     for len in 1..100 {
         let part = "A".repeat(len);
@@ -167,7 +167,7 @@ fn part_of_a_length_that_no_bytes_have_is_refused() {
 }
 
 #[test]
-fn part_in_standard_base64_or_with_padding_is_refused() {
+fn part_in_standard_base64_or_with_padding_is_rejected() {
     let header = base64url(r#"{"alg":"HS256"}"#);
     for payload in [
         "e30=",
@@ -191,7 +191,7 @@ fn part_in_standard_base64_or_with_padding_is_refused() {
 }
 
 #[test]
-fn signature_of_any_other_length_is_refused() {
+fn signature_of_any_other_length_is_rejected() {
     let good = good();
     let (signing_input, signature) = good.rsplit_once('.').unwrap();
     for len in (0..43).chain(44..100).step_by(step(9)) {
@@ -203,7 +203,7 @@ fn signature_of_any_other_length_is_refused() {
 
 /// The four texts that a lenient decoder takes for one signature.
 #[test]
-fn signature_with_unused_bits_set_is_refused() {
+fn signature_with_unused_bits_set_is_rejected() {
     let good = good();
     let (rest, last) = good.split_at(good.len() - 1);
     let value = ALPHABET.find(last).unwrap();
@@ -216,7 +216,7 @@ fn signature_with_unused_bits_set_is_refused() {
 
 /// The dot between header and payload is signed too.
 #[test]
-fn token_with_a_character_moved_across_a_dot_is_refused() {
+fn token_with_a_character_moved_across_a_dot_is_rejected() {
     let good = good();
     let first_dot = good.find('.').unwrap();
     let places = (1..first_dot).chain(first_dot + 2..good.rfind('.').unwrap());

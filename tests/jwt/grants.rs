@@ -43,7 +43,7 @@ fn default_policy_reads_the_user_from_sub_and_the_scopes_from_scope() {
 }
 
 #[test]
-fn user_that_is_a_string_is_told_as_it_is() {
+fn user_that_is_a_string_is_returned_verbatim() {
     for (value, user) in [
         (r#""alice""#, "alice"),
         (r#""""#, ""),
@@ -61,7 +61,7 @@ fn user_that_is_a_string_is_told_as_it_is() {
 }
 
 #[test]
-fn user_that_is_an_integer_is_told_in_decimal() {
+fn user_that_is_an_integer_is_returned_in_decimal() {
     for (value, user) in [
         ("0", "0"),
         ("-0", "0"),
@@ -109,7 +109,7 @@ fn user_that_is_anything_else_is_unusable_and_not_absent() {
 }
 
 #[test]
-fn user_that_is_not_there_is_absent() {
+fn user_without_its_claim_is_absent() {
     for payload in [
         "{}",
         r#"{"Sub":"alice"}"#,

@@ -22,7 +22,7 @@ fn header_with_white_space_and_escapes_is_read_as_json() {
 }
 
 #[test]
-fn header_with_another_alg_is_refused() {
+fn header_with_another_alg_is_rejected() {
     for alg in [
         r#""none""#,
         r#""None""#,
@@ -50,7 +50,7 @@ fn header_with_another_alg_is_refused() {
 }
 
 #[test]
-fn header_without_alg_is_refused() {
+fn header_without_alg_is_rejected() {
     for header in [
         "{}",
         r#"{"ALG":"HS256"}"#,
@@ -68,7 +68,7 @@ fn header_without_alg_is_refused() {
 }
 
 #[test]
-fn header_with_alg_twice_is_judged_by_the_last() {
+fn header_with_alg_twice_is_validated_by_the_last() {
     for (header, expected) in [
         (r#"{"alg":"none","alg":"HS256"}"#, Ok(())),
         (r#"{"alg":null,"\u0061lg":"HS256"}"#, Ok(())),
@@ -88,7 +88,7 @@ fn header_with_alg_twice_is_judged_by_the_last() {
 
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
-fn header_with_crit_or_b64_of_any_kind_is_refused() {
+fn header_with_crit_or_b64_of_any_kind_is_rejected() {
     for name in ["crit", "b64", r"\u0063rit", r"b\u00364"] {
         for value in [
             "null",

@@ -11,7 +11,7 @@ fn other_key() -> Key {
 }
 
 #[test]
-fn secret_without_a_byte_is_refused() {
+fn empty_secret_is_rejected() {
     assert_eq!(Key::new(b"").err(), Some(EmptySecret));
     assert_eq!(EmptySecret.to_string(), "the secret is empty");
 }
@@ -47,14 +47,14 @@ fn secret_that_differs_in_one_bit_is_another() {
 
 /// RFC 2104 pads a secret with zeros to 64 bytes and hashes a longer one: these are one key each.
 #[test]
-fn secret_with_zeros_after_it_is_the_same_key_as_hmac_has_it() {
+fn secret_padded_with_zeros_is_the_same_key_as_in_hmac() {
     let with_zero = Key::new(&[SECRET, &[0]].concat()).unwrap();
     let verifier = Verifier::new(with_zero, Policy::default());
     assert!(verifier.verify(&with_payload("{}"), at(NOW, 0)).is_ok());
 }
 
 #[test]
-fn key_signs_as_hmac_of_another_hand_does() {
+fn key_signs_as_an_independent_hmac_does() {
     for payload in ["{}", r#"{"sub":"alice"}"#, "no JSON", ""] {
         let header = r#"{"alg":"HS256","typ":"JWT"}"#;
         let input = format!("{}.{}", base64url(header), base64url(payload));
@@ -64,7 +64,7 @@ fn key_signs_as_hmac_of_another_hand_does() {
 }
 
 #[test]
-fn mac_with_any_one_bit_flipped_is_refused() {
+fn mac_with_any_one_bit_flipped_is_rejected() {
     let token = with_payload(r#"{"sub":"alice"}"#);
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
     let mac = from_base64url(signature);
@@ -78,7 +78,7 @@ fn mac_with_any_one_bit_flipped_is_refused() {
 
 /// A comparison by words must not let two differences cancel out.
 #[test]
-fn mac_with_its_words_exchanged_is_refused() {
+fn mac_with_its_words_exchanged_is_rejected() {
     let token = with_payload(r#"{"sub":"alice"}"#);
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
     let mac = from_base64url(signature);
@@ -105,13 +105,13 @@ fn rotation_accepts_tokens_of_both_keys_and_of_no_third() {
 }
 
 #[test]
-fn rotation_that_is_over_refuses_tokens_of_the_previous_key() {
+fn rotation_that_is_over_rejects_tokens_of_the_previous_key() {
     let token = other_key().sign(r#"{"sub":"alice"}"#);
     assert_eq!(verdict(&token), Err(Error::WrongSignature));
 }
 
 #[test]
-fn rotation_holds_tokens_of_the_previous_key_to_the_same_rules() {
+fn rotation_validates_tokens_of_the_previous_key_by_the_same_rules() {
     let policy = Policy {
         issuer: Some("us".into()),
         require_exp: true,

@@ -50,14 +50,14 @@ proptest! {
 
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
-    fn any_text_without_the_secret_is_refused_before_it_is_read(text in any::<String>()) {
+    fn any_text_without_the_secret_is_rejected_before_it_is_read(text in any::<String>()) {
         let error = verdict(&text).expect_err("nobody signed it");
         prop_assert!(rank(error) <= rank(Error::WrongSignature), "{error:?}");
     }
 
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
-    fn any_token_shaped_text_without_the_secret_is_refused_before_it_is_read(
+    fn any_token_shaped_text_without_the_secret_is_rejected_before_it_is_read(
         text in token_shaped()
     ) {
         let error = verdict(&text).expect_err("nobody signed it");
@@ -98,7 +98,7 @@ proptest! {
     /// Each cause as another reading of the text sees it.
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
-    fn any_text_that_does_not_parse_is_told_why(text in token_shaped()) {
+    fn any_text_that_does_not_parse_is_rejected_for_a_rule_that_it_breaks(text in token_shaped()) {
         let parts: Vec<&str> = text.split('.').collect();
         let is_base64url = |part: &str| URL_SAFE_NO_PAD.decode(part).is_ok();
         let is_true = match UnverifiedToken::parse(&text).map(drop) {

@@ -529,7 +529,7 @@ fn with_unused_bits_in_the_signature(token: &str) -> String {
 }
 
 #[test]
-fn refused_tokens_are_told_the_rule_they_break() {
+fn refusal_names_the_first_broken_rule() {
     for refusal in refusals() {
         let verdict = verdict_at(&refusal.token, &refusal.policy, refusal.now);
         assert_eq!(verdict, Err(refusal.error), "{}", refusal.wrong);
@@ -537,13 +537,13 @@ fn refused_tokens_are_told_the_rule_they_break() {
 }
 
 #[test]
-fn refused_tokens_break_one_rule_of_a_token_that_is_accepted() {
+fn rejected_tokens_break_one_rule_of_an_accepted_token() {
     assert_eq!(verdict_at(&good(), &with_issuer(), at(NOW, 0)), Ok(()));
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
-fn every_error_is_the_verdict_on_a_refused_token() {
+fn every_error_is_the_verdict_on_a_rejected_token() {
     let refusals = refusals();
     for error in Error::ALL {
         assert!(
@@ -594,7 +594,7 @@ fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
 /// header or claims would have been told.
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
-fn token_with_a_wrong_mac_is_told_nothing_of_its_content() {
+fn token_with_a_wrong_mac_reveals_nothing_of_its_content() {
     let mut checked = 0;
     for refusal in refusals() {
         if rank(refusal.error) > rank(Error::WrongSignature) {
@@ -608,7 +608,7 @@ fn token_with_a_wrong_mac_is_told_nothing_of_its_content() {
 }
 
 #[test]
-fn token_with_a_wrong_mac_and_broken_json_is_told_wrong_signature() {
+fn token_with_a_wrong_mac_and_broken_json_is_reported_as_a_wrong_signature() {
     let token = signed(&format!("{}.{}", base64url("{{{"), base64url("]]]")));
     assert_eq!(verdict(&token), Err(Error::MalformedHeader));
     assert_eq!(verdict(&with_wrong_mac(&token)), Err(Error::WrongSignature));
@@ -617,7 +617,7 @@ fn token_with_a_wrong_mac_and_broken_json_is_told_wrong_signature() {
 /// Base64url and MAC are two rules of which either may be told; the number of parts is told before
 /// both.
 #[test]
-fn token_that_breaks_two_rules_of_form_is_told_the_first() {
+fn token_that_breaks_two_rules_of_form_is_rejected_for_the_first() {
     let zeros = base64url([0; 32]);
     for (token, first) in [
         (format!(".{}", "!".repeat(9000)), Error::TooLong),
@@ -636,7 +636,7 @@ fn token_that_breaks_two_rules_of_form_is_told_the_first() {
 
 /// Rule 2 before rule 4, also where the MAC is right.
 #[test]
-fn token_with_a_payload_that_is_not_base64url_is_told_so_before_its_header_is_judged() {
+fn payload_that_is_not_base64url_is_reported_before_the_header_is_validated() {
     for header in [
         "no JSON",
         r#"{"alg":"none"}"#,
@@ -650,7 +650,7 @@ fn token_with_a_payload_that_is_not_base64url_is_told_so_before_its_header_is_ju
 }
 
 #[test]
-fn token_with_two_faults_in_header_and_claims_is_told_the_headers() {
+fn token_with_faults_in_header_and_claims_is_rejected_for_the_header() {
     let token = key().sign_parts("no JSON", "no JSON");
     assert_eq!(verdict(&token), Err(Error::MalformedHeader));
     let token = key().sign_parts(r#"{"alg":"none","crit":["x"]}"#, "no JSON");
@@ -663,7 +663,7 @@ fn token_with_two_faults_in_header_and_claims_is_told_the_headers() {
 /// policy: the verdict is the first broken rule of a list that is written from the rules alone.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
-fn claims_that_break_several_rules_are_told_the_first() {
+fn claims_that_break_several_rules_are_rejected_for_the_first() {
     const RIGHT: &str = r#""right""#;
     let mut accepted = 0;
     let exps = [
@@ -763,7 +763,7 @@ fn claims_that_break_several_rules_are_told_the_first() {
 }
 
 #[test]
-fn token_of_8192_bytes_is_accepted_and_of_8193_refused() {
+fn token_of_8192_bytes_is_accepted_and_of_8193_rejected() {
     assert_eq!(MAX_TOKEN_LEN, 8192);
     assert_eq!(verdict(&token_of(8191)), Ok(()));
     assert_eq!(verdict(&token_of(8192)), Ok(()));

@@ -30,7 +30,7 @@ fn shows(shown: &str, hidden: &[u8]) -> bool {
 
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
-fn debug_output_of_what_is_hidden_would_be_noticed() {
+fn debug_output_with_a_secret_would_be_noticed() {
     let bytes = *b"eight of them";
     for shown in [
         format!("{:?}", String::from_utf8_lossy(&bytes)),
@@ -110,7 +110,7 @@ fn error_description_has_only_characters_that_rfc6750_allows() {
 }
 
 #[test]
-fn error_descriptions_are_told_apart() {
+fn error_descriptions_are_distinct() {
     let descriptions: BTreeSet<_> = Error::ALL.map(Error::description).into();
     assert_eq!(descriptions.len(), Error::ALL.len());
 }

@@ -114,12 +114,12 @@ fn rfc7519_example_3_1_is_accepted_from_its_issuer_alone() {
 }
 
 #[test]
-fn rfc7519_example_6_1_unsecured_is_refused() {
+fn rfc7519_example_6_1_unsecured_is_rejected() {
     assert_eq!(rfc_example("unsecured-jwt"), Err(Error::NotHs256Signature));
 }
 
 #[test]
-fn rfc7797_examples_with_an_unencoded_payload_are_refused() {
+fn rfc7797_examples_with_an_unencoded_payload_are_rejected() {
     for (name, error) in [
         ("payload-encoded", Error::MalformedClaims),
         ("payload-not-encoded-detached", Error::EmptyPart),
@@ -135,7 +135,7 @@ fn rfc7797_examples_with_an_unencoded_payload_are_refused() {
 
 /// A refusal alone would not show that the MAC was found right.
 #[test]
-fn rfc_signatures_are_found_right_whatever_the_payload_is() {
+fn rfc_signatures_verify_whatever_the_payload_is() {
     for name in ["payload-encoded", "hmac-sha2-text-payload"] {
         assert_eq!(rfc_example(name), Err(Error::MalformedClaims), "{name}");
     }
@@ -177,7 +177,7 @@ fn interop_tokens_of_other_implementations_are_accepted() {
 
 /// Else a verifier that accepts everything would pass the test above.
 #[test]
-fn interop_tokens_under_another_secret_are_refused() {
+fn interop_tokens_under_another_secret_are_rejected() {
     let other = base64url("another secret that none of them has");
     for vector in rows(INTEROP) {
         assert_eq!(verdict(&vector, &other), Err(Error::WrongSignature));
@@ -196,7 +196,7 @@ fn attack_tokens_get_their_verdicts_and_rules() {
 /// Which of the two is done where either may be: the last of a name given twice counts, and what
 /// decides nothing may be odd.
 #[test]
-fn attack_tokens_with_a_name_given_twice_are_judged_by_the_last() {
+fn attack_tokens_with_a_name_given_twice_are_validated_by_the_last() {
     let document: Value = serde_json::from_str(ATTACKS).unwrap();
     let secret = document["secret"].as_str().unwrap();
     let twice = document["tokens"]
