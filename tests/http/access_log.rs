@@ -1,4 +1,4 @@
-//! One line of JSON for each request, for those who ask for it, whoever reads it or not.
+//! `API_LOG=access`: one line of JSON for each request, and output that never blocks a request.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -363,7 +363,7 @@ fn query_is_not_logged() {
     assert_eq!(count, 3);
 }
 
-/// Somebody forgets the field's name, and the token becomes a part of the path.
+/// Without the field's name the token becomes a part of the path.
 #[test]
 fn long_path_and_method_are_cut_to_64_characters() {
     let server = logging();
@@ -399,7 +399,7 @@ fn long_path_and_method_are_cut_to_64_characters() {
 #[test]
 fn hostile_paths_and_methods_are_one_line_each() {
     let server = logging();
-    let mut answered = 0;
+    let mut served = 0;
     let nasty: Vec<Vec<u8>> = [
         "/\"",
         "/\\",
@@ -431,7 +431,7 @@ fn hostile_paths_and_methods_are_one_line_each() {
         client.send(request);
         match client.response().status {
             404 => {
-                answered += 1;
+                served += 1;
                 let (line, entry) = next_entry(&server);
                 assert!(
                     line.bytes().all(|byte| matches!(byte, b' '..=b'~')),
@@ -451,7 +451,7 @@ fn hostile_paths_and_methods_are_one_line_each() {
             }
         }
     }
-    assert!(answered >= 5, "{answered} of {}", nasty.len());
+    assert!(served >= 5, "{served} of {}", nasty.len());
     for method in ["!#$%&'*+-.^_`|~", "'", "G'ET", "a"] {
         assert_eq!(server.request(method, "/resource", &[]).status, 405);
         assert_eq!(next_entry(&server).1["method"], method);

@@ -61,7 +61,7 @@ fn assert_unusable(server: &Server, claims: &str) {
         challenge.contains(r#"error="insufficient_scope""#),
         "{challenge}"
     );
-    // Who wants the gate without the name has the other path.
+    // A gateway that wants the verdict without the name uses the other path.
     let secret = server.get_with_token("/resource/secret", &token);
     assert_eq!(secret.status, 200, "{claims}");
 }
@@ -630,7 +630,7 @@ fn subject_missing_or_of_another_type_is_unusable() {
 }
 
 /// RFC 7519 §4: of a name given twice the last counts, for every reader of the token alike, or the
-/// token is refused.
+/// token is rejected.
 #[test]
 fn subject_given_twice_is_the_last_or_rejected() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! How a token comes in a request, and how one is refused: RFC 6750 and RFC 9110 §11.
+//! How a request carries a token, and how one is rejected: RFC 6750 and RFC 9110 §11.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +26,8 @@ fn get(client: &mut Client, path: &str, fields: &[u8]) -> Response {
     client.response()
 }
 
-/// Holds that a refusal with this challenge comes from both guarded paths.
-fn assert_refused(client: &mut Client, fields: &[u8], challenge: Challenge) {
+/// Asserts that both protected paths respond with this challenge.
+fn assert_rejected(client: &mut Client, fields: &[u8], challenge: Challenge) {
     let shown = String::from_utf8_lossy(fields).into_owned();
     let secret = get(client, "/resource/secret", fields);
     assert_eq!(secret.status, 401, "{shown}{secret:?}");
@@ -83,7 +83,7 @@ fn request_without_credentials_gets_a_bare_challenge() {
         authorization(" "),
         authorization(" \t "),
     ] {
-        assert_refused(&mut client, &fields, Challenge::CredentialsRequired);
+        assert_rejected(&mut client, &fields, Challenge::CredentialsRequired);
     }
 }
 
@@ -119,7 +119,7 @@ fn credentials_of_another_scheme_or_of_none_are_reported_as_present() {
     ] {
         for space in ["", " ", " \t"] {
             let fields = authorization(format!("{space}{value}{space}"));
-            assert_refused(&mut client, &fields, Challenge::NotBearer);
+            assert_rejected(&mut client, &fields, Challenge::NotBearer);
         }
     }
 }
@@ -175,7 +175,7 @@ fn byte_outside_printable_ascii_is_an_invalid_request_wherever_it_stands() {
             let value = [before.as_bytes(), odd, after.as_bytes()].concat();
             // A tab before everything is white space around the value.
             if odd != b"\t" || !before.trim().is_empty() {
-                assert_refused(&mut client, &authorization(value), Challenge::NotPrintable);
+                assert_rejected(&mut client, &authorization(value), Challenge::NotPrintable);
             }
         }
     }
@@ -244,7 +244,7 @@ fn bearer_with_nothing_after_it_is_an_invalid_request() {
         " BEARER    ",
         " Bearer \t ",
     ] {
-        assert_refused(&mut client, &authorization(value), Challenge::NoToken);
+        assert_rejected(&mut client, &authorization(value), Challenge::NoToken);
     }
 }
 
@@ -268,7 +268,7 @@ fn bearer_with_more_than_one_word_is_an_invalid_request() {
         format!(" Bearer \"{good}\" !"),
         format!(" Bearer {} x", "a".repeat(9000)),
     ] {
-        assert_refused(&mut client, &authorization(value), Challenge::SeveralWords);
+        assert_rejected(&mut client, &authorization(value), Challenge::SeveralWords);
     }
 }
 
@@ -297,7 +297,7 @@ fn bearer_with_a_character_that_no_token_has_is_an_invalid_request() {
         " Bearer a.b.c!".to_owned(),
         format!(" Bearer {}!", "a".repeat(9000)),
     ] {
-        assert_refused(
+        assert_rejected(
             &mut client,
             &authorization(value),
             Challenge::ForeignCharacter,
@@ -311,7 +311,7 @@ fn bearer_with_a_character_that_no_token_has_is_an_invalid_request() {
             [b" Bearer ".as_slice(), &[byte], good.as_bytes()].concat(),
             [b" Bearer ".as_slice(), &[byte]].concat(),
         ] {
-            assert_refused(
+            assert_rejected(
                 &mut client,
                 &authorization(value),
                 Challenge::ForeignCharacter,
@@ -360,7 +360,7 @@ fn word_in_token_characters_is_rejected_for_the_token_rule_it_breaks() {
         (format!("{good}~"), Error::NotBase64url),
     ] {
         let fields = authorization(format!(" Bearer {word}"));
-        assert_refused(&mut client, &fields, Challenge::InvalidToken(error));
+        assert_rejected(&mut client, &fields, Challenge::InvalidToken(error));
     }
 }
 
@@ -389,12 +389,12 @@ fn field_with_several_faults_is_rejected_for_the_first() {
             Challenge::ForeignCharacter,
         ),
     ] {
-        assert_refused(&mut client, &fields, challenge);
+        assert_rejected(&mut client, &fields, challenge);
     }
 }
 
 /// A token of this signing input, encoded or not, with the right MAC: no rule but one on the form
-/// can refuse it.
+/// can reject it.
 fn sign_input(signing_input: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())
         .expect("a secret")
@@ -421,11 +421,11 @@ fn two_authorization_fields_are_an_invalid_request() {
             [other.clone(), good.clone()].concat(),
             [other, b"X: y\r\n".to_vec(), good.clone()].concat(),
         ] {
-            assert_refused(&mut client, &fields, Challenge::TwoFields);
+            assert_rejected(&mut client, &fields, Challenge::TwoFields);
         }
     }
     let none_good = [authorization(" Basic YQ=="), authorization(" Basic YQ==")].concat();
-    assert_refused(&mut client, &none_good, Challenge::TwoFields);
+    assert_rejected(&mut client, &none_good, Challenge::TwoFields);
 }
 
 /// RFC 6750 §2.2 and §2.3 are optional, and tokens in addresses end up in logs.
@@ -463,8 +463,8 @@ fn token_anywhere_but_in_authorization_is_ignored() {
                 content.len()
             ));
             let status = client.response().status;
-            let is_refused = method == "GET" || path == "/auth";
-            assert_eq!(status, if is_refused { 401 } else { 405 });
+            let is_rejected = method == "GET" || path == "/auth";
+            assert_eq!(status, if is_rejected { 401 } else { 405 });
         }
     }
 }
@@ -490,7 +490,7 @@ struct Refusal {
     fields: Vec<u8>,
 }
 
-/// What no answer may repeat: it stands in every part of every token of [`refusals`].
+/// What no response may repeat: it stands in every part of every token of [`refusals`].
 const MARK: &str = "xyzzyMARKxyzzy";
 
 fn refusals() -> Vec<Refusal> {
@@ -622,7 +622,7 @@ fn refusals() -> Vec<Refusal> {
     ]
 }
 
-/// Each variant of each error is reached from outside, and its answer holds what every refusal
+/// Each variant of each error is reached from outside, and its response has what every refusal
 /// owes.
 #[test]
 fn every_challenge_is_legal_and_repeats_nothing_of_the_token() {
@@ -661,9 +661,9 @@ fn every_challenge_is_legal_and_repeats_nothing_of_the_token() {
             assert_eq!(response.code().as_deref(), Some(challenge.code()));
             assert_eq!(response.message().as_deref(), Some(challenge.message()));
         }
-        let answer = format!("{}{}", response.head, response.content);
-        assert!(!answer.contains("xyzzy"), "{answer}");
-        assert!(!answer.contains("MARK"), "{answer}");
+        let response = format!("{}{}", response.head, response.content);
+        assert!(!response.contains("xyzzy"), "{response}");
+        assert!(!response.contains("MARK"), "{response}");
         seen.insert(challenge.message());
     }
     // These are the gate's to say.
@@ -810,7 +810,7 @@ fn parse_challenge(field: &str) -> Vec<(String, String)> {
 #[test]
 fn unauthenticated_claims_are_not_validated() {
     let server = Server::start();
-    let stranger = Key::new(b"the secret of somebody else, long").expect("a secret");
+    let stranger = Key::new(b"the secret of another issuer, long").expect("a secret");
     for (header, payload) in [
         (r#"{"alg":"HS256"}"#, r#"{"exp":1}"#),
         (r#"{"alg":"HS256"}"#, "not JSON"),

@@ -1,4 +1,4 @@
-//! More connections than there may be, than there are descriptors for, and than anybody means.
+//! More connections than the limit, or than there are descriptors for.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use crate::harness::{
     Client, GET, PATIENCE, SECRET, Server, WORKERS, at_once, eventually, with_descriptors,
 };
 
-/// Longer than a server with room needs for an answer.
+/// Longer than a server with room needs for a response.
 const A_WHILE: Duration = Duration::from_millis(300);
 
 /// Far less than the second after which a head may be cut.
@@ -64,7 +64,7 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
             let mut client = server.connect();
             client.get();
             clients.push(client);
-            // The next one is idle later, also for a worker that was interrupted after the answer.
+            // The next one is idle later, also for a worker that was interrupted after the response.
             thread::sleep(Duration::from_millis(50));
         }
         for longest in 0..3 {
@@ -130,7 +130,7 @@ fn silent_connections_keep_no_client_waiting() {
                 let since = Instant::now();
                 Client::to(address).get();
                 let took = since.elapsed();
-                assert!(took < Duration::from_secs(2), "answered after {took:?}");
+                assert!(took < Duration::from_secs(2), "served after {took:?}");
             }
             is_over.store(true, Ordering::Relaxed);
         });
@@ -153,10 +153,7 @@ fn half_heads_at_many_times_the_seats_make_room_after_a_second() {
         let mut good = server.connect();
         good.get();
         let took = since.elapsed();
-        assert!(
-            took < Duration::from_millis(1900),
-            "answered after {took:?}"
-        );
+        assert!(took < Duration::from_millis(1900), "served after {took:?}");
     });
 }
 
@@ -197,7 +194,7 @@ fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
         new.get();
         let took = since.elapsed();
         let expected = Duration::from_millis(500)..Duration::from_millis(1300);
-        assert!(expected.contains(&took), "answered after {took:?}");
+        assert!(expected.contains(&took), "served after {took:?}");
         assert!(halves[0].is_closed_within(PATIENCE));
         for client in &mut halves[1..] {
             client.send(&GET[20..]);
@@ -209,7 +206,7 @@ fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
 }
 
 /// Kept connections without a pause are not idle: instead of breaking one, whose next request may be
-/// on its way, the server says in an answer that it was the last. (One that is interrupted for 10 ms
+/// on its way, the server says in a response that it is the last. (One that is interrupted for 10 ms
 /// is idle, and so is a new one until its first bytes are there.)
 #[test]
 fn busy_connections_make_room_without_losing_a_request() {
@@ -220,13 +217,13 @@ fn busy_connections_make_room_without_losing_a_request() {
         let server = server(workers, &CAP.to_string());
         let address = server.address;
         let is_over = AtomicBool::new(false);
-        // Whether there was an answer, and whether it was the last.
+        // Whether there was a response, and whether it was the last.
         let ask = |client: &mut Client| {
-            // A connection that is closed has no answer either.
+            // A closed connection has no response either.
             let _ = client.stream.write_all(GET);
-            let answer = client.try_response_to("GET")?;
-            assert_eq!(answer.status, 200);
-            Some(answer.field("connection") == Some("close"))
+            let response = client.try_response_to("GET")?;
+            assert_eq!(response.status, 200);
+            Some(response.field("connection") == Some("close"))
         };
         thread::scope(|scope| {
             for _ in 0..CAP {
@@ -243,7 +240,7 @@ fn busy_connections_make_room_without_losing_a_request() {
                                 Some(false) => {}
                                 Some(true) => break,
                                 None if since.is_none_or(|since| since >= REST) => break,
-                                None => panic!("no answer {since:?} after the request before"),
+                                None => panic!("no response {since:?} after the request before"),
                             }
                         }
                     }
@@ -317,11 +314,11 @@ fn clients_that_keep_closed_connections_do_not_hold_permits() {
         kept.push(client);
     }
     let took = since.elapsed();
-    assert!(took < Duration::from_secs(3), "20 answers in {took:?}");
+    assert!(took < Duration::from_secs(3), "20 responses in {took:?}");
 }
 
 /// Twice as many busy connections as a worker keeps buffers for, each with more requests than one
-/// turn answers and one buffer holds.
+/// turn serves and one buffer holds.
 #[test]
 fn requests_pipelined_on_many_connections_are_all_served_in_order() {
     const CONNECTIONS: usize = 130;
@@ -343,10 +340,10 @@ fn requests_pipelined_on_many_connections_are_all_served_in_order() {
     for client in clients.iter_mut().rev().take(20) {
         client.send(&requests);
         for number in 0..REQUESTS {
-            let answer = client.response();
-            assert_eq!(answer.status, 200, "request {number}");
+            let response = client.response();
+            assert_eq!(response.status, 200, "request {number}");
             assert_eq!(
-                answer.content.contains("ok"),
+                response.content.contains("ok"),
                 number % 3 == 0,
                 "request {number}"
             );
@@ -443,7 +440,7 @@ fn clients_that_leave_or_reset_leave_nothing_behind() {
             }
             for number in 0..500 {
                 let mut client = server.connect();
-                // In the middle of a head, of content, of the answers.
+                // In the middle of a head, of content, of the responses.
                 match number % 3 {
                     0 => client.send(&GET[..25]),
                     1 => client

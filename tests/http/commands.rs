@@ -349,8 +349,8 @@ fn token_that_the_configuration_rejects_comes_with_a_warning() {
         let token = finished.output.strip_suffix('\n').expect("a whole line");
         // The reason is the one that the server gives.
         let server = Server::with(&variables);
-        let refusal = server.get_with_token("/resource/secret", token);
-        let reason = refusal.message().expect("a message");
+        let response = server.get_with_token("/resource/secret", token);
+        let reason = response.message().expect("a message");
         assert_eq!(
             finished.errors,
             format!("warning: this configuration rejects the token: {reason}\n"),
@@ -358,7 +358,7 @@ fn token_that_the_configuration_rejects_comes_with_a_warning() {
     }
 }
 
-/// Another name than the one that was asked for would be somebody else's.
+/// A name other than the requested one would be another user's.
 #[test]
 fn token_for_a_name_that_is_not_utf8_is_rejected() {
     for name in [b"\xff".as_slice(), b"alice\xff", b"\xc3"] {
@@ -610,8 +610,8 @@ fn health_check_without_a_response_times_out_within_two_seconds() {
     assert_eq!(finished.errors, format!("{address}: timed out\n"));
 }
 
-/// Answers the first connection with these pieces, a quarter of a second apart, and closes it.
-fn answer_with(pieces: Vec<&'static [u8]>) -> u16 {
+/// Responds to the first connection with these pieces, a quarter of a second apart, and closes it.
+fn respond_with(pieces: Vec<&'static [u8]>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
@@ -634,7 +634,7 @@ fn answer_with(pieces: Vec<&'static [u8]>) -> u16 {
 
 #[test]
 fn health_check_of_another_service_fails() {
-    for answer in [
+    for response in [
         b"".as_slice(),
         b"\r\n",
         b"HTTP/1.1 200",
@@ -647,29 +647,29 @@ fn health_check_of_another_service_fails() {
         b"\x15\x03\x01\x00\x02\x02\x46",
         b"200 OK 200 OK 200 OK 200 OK",
     ] {
-        let finished = health_at_port(answer_with(vec![answer]));
+        let finished = health_at_port(respond_with(vec![response]));
         assert_fails(&finished, 1);
     }
 }
 
 #[test]
 fn health_check_with_a_response_in_pieces_succeeds() {
-    let port = answer_with(vec![b"HTTP/1.1 ", b"200 OK\r\n\r\n"]);
+    let port = respond_with(vec![b"HTTP/1.1 ", b"200 OK\r\n\r\n"]);
     assert_eq!(succeeded(health_at_port(port)), "");
 }
 
 #[test]
 fn health_check_with_a_dripping_response_times_out_within_two_seconds() {
-    let answer = b"HTTP/1.1 200 OK\r\n\r\n";
-    let finished = health_at_port(answer_with(answer.chunks(1).collect()));
+    let response = b"HTTP/1.1 200 OK\r\n\r\n";
+    let finished = health_at_port(respond_with(response.chunks(1).collect()));
     assert_fails(&finished, 1);
     assert!(finished.errors.ends_with(": timed out\n"), "{finished:?}");
 }
 
-/// An endless answer ends the check as soon as its beginning is known.
+/// The check ends as soon as it knows the beginning of a response.
 #[test]
 fn health_check_with_an_endless_response_fails() {
-    let finished = health_at_port(answer_with(vec![&[b'x'; 1 << 20]; 8]));
+    let finished = health_at_port(respond_with(vec![&[b'x'; 1 << 20]; 8]));
     assert_fails(&finished, 1);
 }
 
@@ -694,7 +694,7 @@ fn health_check_with_invalid_variables_fails() {
     assert_fails(&finished, 1);
 }
 
-/// A server at the limit of connections still answers the check: idle clients make room.
+/// The check is served at the connection limit too: idle connections make room.
 #[test]
 fn health_check_at_the_connection_limit_succeeds() {
     let server = Server::with(&[("API_MAX_CONNECTIONS", "2"), ("API_WORKERS", "1")]);

@@ -1,4 +1,4 @@
-//! The end: who asks for it, what is still answered, and when it is over.
+//! Graceful shutdown: what starts it, which requests are still served, and when the process exits.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ fn ended(server: &mut Server) -> Duration {
     since.elapsed()
 }
 
-fn refuses(server: &Server) -> bool {
+fn is_closed(server: &Server) -> bool {
     TcpStream::connect_timeout(&server.address, PATIENCE).is_err()
 }
 
@@ -80,7 +80,7 @@ fn requests_sent_before_the_signal_are_all_served() {
 fn requests_in_the_listen_queue_at_the_limit_are_served() {
     for workers in WORKERS {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_MAX_CONNECTIONS", "4")]);
-        // Busy, so that nobody makes room before the signal.
+        // Busy, so that none makes room before the signal.
         let mut seated: Vec<_> = (0..4).map(|_| slow(&server)).collect();
         // Beside the seats, and in a listen queue no longer than the limit.
         let mut queued: Vec<_> = (0..4).map(|_| server.connect()).collect();
@@ -91,7 +91,7 @@ fn requests_in_the_listen_queue_at_the_limit_are_served() {
         for client in &mut seated {
             client.send(&GET[20..]);
         }
-        // Nobody closes before all have their answer.
+        // No connection closes before all have their responses.
         for client in seated.iter_mut().chain(&mut queued) {
             assert_eq!(client.response().status, 200);
         }
@@ -109,18 +109,18 @@ fn responses_after_the_signal_close_the_connection() {
             // Until the server has heard of the signal, which is no later than its grace.
             loop {
                 client.send(GET);
-                let answer = client.response();
-                assert_eq!(answer.status, 200);
-                if answer.field("connection") == Some("close") {
+                let response = client.response();
+                assert_eq!(response.status, 200);
+                if response.field("connection") == Some("close") {
                     break;
                 }
             }
             assert!(client.rest().is_empty());
         }
         // New ones are still taken.
-        let answer = server.get("/resource", &[]);
+        let response = server.get("/resource", &[]);
         assert_eq!(
-            (answer.status, answer.field("connection")),
+            (response.status, response.field("connection")),
             (200, Some("close"))
         );
         drop(kept);
@@ -146,11 +146,11 @@ fn half_a_head_completed_ends_the_drain() {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let mut slow = slow(&server);
         server.signal("TERM");
-        eventually("the listener is closed", || refuses(&server));
+        eventually("the listener is closed", || is_closed(&server));
         slow.send(&GET[20..]);
-        let answer = slow.response();
+        let response = slow.response();
         assert_eq!(
-            (answer.status, answer.field("connection")),
+            (response.status, response.field("connection")),
             (200, Some("close"))
         );
         drop(slow);
@@ -174,7 +174,7 @@ fn second_signal_ends_the_process_at_once() {
         let mut server = Server::with(&[("API_WORKERS", "2")]);
         let _slow = slow(&server);
         server.signal(first);
-        eventually("the listener is closed", || refuses(&server));
+        eventually("the listener is closed", || is_closed(&server));
         assert!(server.is_running());
         server.signal(second);
         server.wait(SECOND);
@@ -187,7 +187,7 @@ fn listener_is_closed_during_the_drain() {
     let mut slow = slow(&server);
     let since = Instant::now();
     server.signal("TERM");
-    eventually("the listener is closed", || refuses(&server));
+    eventually("the listener is closed", || is_closed(&server));
     assert!(since.elapsed() < SECOND);
     assert!(server.is_running());
     slow.send(&GET[20..]);
@@ -200,11 +200,11 @@ fn signal_under_load_loses_no_request_of_an_open_connection() {
         let mut server = Server::with(&[("API_WORKERS", workers)]);
         let address = server.address;
         let is_signalled = &AtomicBool::new(false);
-        let (lost, answered) = thread::scope(|scope| {
+        let (lost, served) = thread::scope(|scope| {
             let clients: Vec<_> = (0..4)
                 .map(|number| {
                     scope.spawn(move || {
-                        let (mut lost, mut answered) = (0, 0);
+                        let (mut lost, mut served) = (0, 0);
                         'connections: while let Ok(stream) = TcpStream::connect(address) {
                             let was_there = !is_signalled.load(Ordering::SeqCst);
                             let mut client = Client::over(stream);
@@ -212,19 +212,21 @@ fn signal_under_load_loses_no_request_of_an_open_connection() {
                             loop {
                                 use std::io::Write;
                                 let sent = client.stream.write_all(GET);
-                                let answer = sent.ok().and_then(|()| client.try_response_to("GET"));
-                                let Some(answer) = answer else {
+                                let response =
+                                    sent.ok().and_then(|()| client.try_response_to("GET"));
+                                let Some(response) = response else {
                                     lost += usize::from(was_there);
                                     continue 'connections;
                                 };
-                                assert_eq!(answer.status, 200);
-                                answered += 1;
-                                if number % 2 == 0 || answer.field("connection") == Some("close") {
+                                assert_eq!(response.status, 200);
+                                served += 1;
+                                if number % 2 == 0 || response.field("connection") == Some("close")
+                                {
                                     continue 'connections;
                                 }
                             }
                         }
-                        (lost, answered)
+                        (lost, served)
                     })
                 })
                 .collect();
@@ -236,8 +238,8 @@ fn signal_under_load_loses_no_request_of_an_open_connection() {
                 .map(|client| client.join().expect("no panic"))
                 .fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
         });
-        assert_eq!(lost, 0, "of {answered}");
-        assert!(answered > 50, "only {answered} answers: no load");
+        assert_eq!(lost, 0, "of {served}");
+        assert!(served > 50, "only {served} responses: no load");
         ended(&mut server);
     }
 }

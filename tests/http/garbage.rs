@@ -8,14 +8,14 @@ const MAX_HEAD_LEN: usize = 16 * 1024;
 /// The most fields.
 const MAX_FIELDS: usize = 100;
 
-/// Sends it all, then reads: the status of the only answer, if there is one. The connection closes.
+/// Sends it all, then reads: the status of the only response, if there is one. The connection closes.
 fn status(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut client = server.connect();
     // A client that is thrown out early enough cannot send it all.
     let _ = std::io::Write::write_all(&mut client.stream, bytes);
-    let answer = client.try_response_to("GET");
+    let response = client.try_response_to("GET");
     assert!(client.rest().is_empty());
-    answer.map(|answer| answer.status)
+    response.map(|response| response.status)
 }
 
 fn is_up(server: &Server) {
@@ -32,8 +32,8 @@ fn random_bytes_are_rejected_or_dropped() {
         let mut client = server.connect();
         client.send(&bytes);
         let _ = client.stream.shutdown(std::net::Shutdown::Write);
-        let answer = client.try_response_to("GET");
-        assert!(answer.is_none_or(|answer| answer.status == 400));
+        let response = client.try_response_to("GET");
+        assert!(response.is_none_or(|response| response.status == 400));
         assert!(client.rest().is_empty());
     }
     is_up(&server);
@@ -58,8 +58,8 @@ fn damaged_requests_get_whole_responses_or_none() {
         let mut client = server.connect();
         client.send(&bytes);
         client.finish_sending();
-        while let Some(answer) = client.try_response_to("GET") {
-            assert!((200..500).contains(&answer.status), "{}", answer.head);
+        while let Some(response) = client.try_response_to("GET") {
+            assert!((200..500).contains(&response.status), "{}", response.head);
         }
     }
     is_up(&server);
@@ -144,10 +144,13 @@ fn head_of_the_largest_size_is_served_and_one_byte_more_is_rejected() {
                 for _ in 0..before {
                     assert_eq!(client.response().status, 200);
                 }
-                let answer = client.response();
-                assert_eq!(answer.status, status, "{len} bytes after {before} requests");
+                let response = client.response();
+                assert_eq!(
+                    response.status, status,
+                    "{len} bytes after {before} requests"
+                );
                 if status == 431 {
-                    assert!(answer.content.is_empty());
+                    assert!(response.content.is_empty());
                     assert!(client.rest().is_empty());
                 } else {
                     client.get();

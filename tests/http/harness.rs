@@ -393,17 +393,17 @@ impl Client {
             .expect("an open connection");
     }
 
-    /// Reads one answer to a request that was not HEAD.
+    /// Reads one response to a request that was not HEAD.
     pub fn response(&mut self) -> Response {
         self.response_to("GET")
     }
 
     pub fn response_to(&mut self, method: &str) -> Response {
         self.try_response_to(method)
-            .expect("an answer before the end of the connection")
+            .expect("a response before the end of the connection")
     }
 
-    /// `None` if the connection ends before the first byte of an answer.
+    /// `None` if the connection ends before the first byte of a response.
     pub fn try_response_to(&mut self, method: &str) -> Option<Response> {
         let head_len = loop {
             if let Some(at) = self
@@ -416,14 +416,14 @@ impl Client {
             if self.receive() == 0 {
                 assert!(
                     self.received.is_empty(),
-                    "half an answer: {:?}",
+                    "half a response: {:?}",
                     String::from_utf8_lossy(&self.received)
                 );
                 return None;
             }
         };
         let head: Vec<u8> = self.received.drain(..head_len).collect();
-        let head = String::from_utf8(head).expect("an answer's head is ASCII");
+        let head = String::from_utf8(head).expect("a response's head is ASCII");
         let mut lines = head.trim_end().split("\r\n");
         let status_line = lines.next().expect("a status line");
         let status = status_line
@@ -490,12 +490,12 @@ impl Client {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
             // Linux ends a read with a timeout when the process is stopped and continued.
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.receive(),
-            Err(error) => panic!("no answer: {error}"),
+            Err(error) => panic!("no response: {error}"),
         }
     }
 }
 
-/// One answer.
+/// One response.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,

@@ -182,7 +182,7 @@ fn cut_evicted_and_idle_connections_leave_nothing_with_the_kernel() {
     // Few enough for the server to have written them all.
     let some = GET.repeat(60);
     let kinds = [
-        // They are not taken, idle, in the middle of a head or of content, answered for the last
+        // They are not taken, idle, in the middle of a head or of content, served for the last
         // time, and rejected.
         GET.repeat(1000),
         some.clone(),

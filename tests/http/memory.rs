@@ -43,7 +43,7 @@ fn connections() -> usize {
     limit.saturating_sub(DESCRIPTORS_OF_OTHERS).clamp(400, 5000)
 }
 
-/// Opens connections that have had an answer each.
+/// Opens connections that have had a response each.
 fn kept(server: &Server, count: usize) -> Vec<Client> {
     (0..count)
         .map(|_| {
@@ -77,7 +77,7 @@ fn process_and_workers_stay_within_the_promised_memory() {
         // One for each worker at least, at the same time.
         let clients = kept(&server, 64);
         let served = server.resident();
-        println!("{workers} workers: {fresh} KiB, {served} KiB after an answer each");
+        println!("{workers} workers: {fresh} KiB, {served} KiB after a response each");
         assert!(fresh < BASE_LIMIT + workers * WORKER_LIMIT, "{fresh} KiB");
         let connections = clients.len() as f64 * HOSTILE_LIMIT;
         let limit = (BASE_LIMIT + workers * WORKER_LIMIT) as f64 + connections;
@@ -159,13 +159,13 @@ fn hostile_connections_at_the_limit_stay_within_the_promised_memory() {
         client.send(GET.repeat(100 + number % 150));
         half_a_head(client, 16 * 1024);
     });
-    // Refusals are longer than their requests; hyper's buffer grows behind what is answered.
-    let token = token(r#"{"aud":"somebody else"}"#);
-    let refused = format!(
+    // Refusals are longer than their requests; hyper's buffer grows behind the requests that are served.
+    let token = token(r#"{"aud":"another service"}"#);
+    let rejected = format!(
         "GET /resource/secret HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     let burst = growth("half heads right after a burst", |_, client| {
-        client.send(refused.repeat(66));
+        client.send(rejected.repeat(66));
         half_a_head(client, 8000);
     });
     // hyper doubles a grown buffer that holds the beginning of a head behind a request.
@@ -174,15 +174,15 @@ fn hostile_connections_at_the_limit_stay_within_the_promised_memory() {
         |number, client| {
             client.send(head_of(16_000, "/resource"));
             client.response();
-            let mut bytes = refused.repeat(1 + number % 3).into_bytes();
+            let mut bytes = rejected.repeat(1 + number % 3).into_bytes();
             bytes.extend(GET.repeat(number % 20));
             bytes.extend(head_of(16_384, "/resource"));
             bytes.truncate(16_384);
             client.send(bytes);
         },
     );
-    let unread = growth("unread answers", |_, client| unread_pipeline(client));
-    let unread_grown = growth("unread answers after a long head", |_, client| {
+    let unread = growth("unread responses", |_, client| unread_pipeline(client));
+    let unread_grown = growth("unread responses after a long head", |_, client| {
         client.send(head_of(16_000, "/resource"));
         client.response();
         unread_pipeline(client);
@@ -225,8 +225,12 @@ fn full_speed_leaves_no_memory_behind_and_every_response_is_right() {
                         }
                         let field = format!("Authorization: Bearer {token}");
                         client.request("GET", path, &[&field]);
-                        let answer = client.response();
-                        assert_eq!(answer.status, *status, "{thread}: {path} {}", answer.head);
+                        let response = client.response();
+                        assert_eq!(
+                            response.status, *status,
+                            "{thread}: {path} {}",
+                            response.head
+                        );
                     }
                 });
             }

@@ -109,7 +109,7 @@ fn secrets_that_cannot_be_used_replace_none() {
     let short = "Tr0ub4dor&3-Tr0ub4dor&3-Tr0ub4d";
     let long = "x".repeat(65_537);
     for (in_current, in_previous, variable) in [
-        // Short ones are refused on a loopback address too.
+        // Short ones are rejected on a loopback address too.
         (short, NEW, "JWT_SECRET_FILE"),
         (NEW, short, "JWT_SECRET_PREVIOUS_FILE"),
         (NEW, "\n\n", "JWT_SECRET_PREVIOUS_FILE"),
@@ -243,14 +243,14 @@ fn rotation_ten_times_a_second_rejects_and_loses_no_request() {
     let before = server.resident();
     // The last turn whose secrets a line has announced.
     let turn = AtomicUsize::new(1);
-    let (answered, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (served, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         // Also if what follows panics: the scope waits for its threads.
         let _end = SetOnDrop(&is_over);
         let address = server.address;
         let mut clients = Vec::new();
         for number in 0..3 {
-            let (turn, answered, is_over) = (&turn, &answered, &is_over);
+            let (turn, served, is_over) = (&turn, &served, &is_over);
             clients.push(scope.spawn(move || {
                 let mut client = Client::to(address);
                 let mut count = number;
@@ -262,7 +262,7 @@ fn rotation_ten_times_a_second_rejects_and_loses_no_request() {
                     client.request("GET", "/resource/secret", &[&field]);
                     let response = client.response();
                     if response.status == 200 {
-                        answered.fetch_add(1, Ordering::Relaxed);
+                        served.fetch_add(1, Ordering::Relaxed);
                     } else {
                         // On a busy machine, the one after the next may have come before the
                         // request.
@@ -277,7 +277,7 @@ fn rotation_ten_times_a_second_rejects_and_loses_no_request() {
             }));
         }
         let mut next = 2;
-        while answered.load(Ordering::Relaxed) < wanted || next < 12 {
+        while served.load(Ordering::Relaxed) < wanted || next < 12 {
             assert!(
                 !clients.iter().any(thread::ScopedJoinHandle::is_finished),
                 "a client has given up"

@@ -15,7 +15,7 @@ const HEALTH: &str = r#"{"message":"ok"}"#;
 /// The paths that are no question of a proxy.
 const OTHERS: [&str; 3] = ["/resource", "/resource/secret", "/healthz"];
 
-/// Whether no answer of a path may be stored.
+/// Whether no response of a path may be stored.
 fn is_guarded(path: &str) -> bool {
     path == "/resource/secret" || path == "/auth"
 }
@@ -37,7 +37,7 @@ fn assert_json(response: &Response) {
     assert!(response.message().is_some(), "{response:?}");
 }
 
-/// Sends these bytes on a connection of their own, and returns it with the first answer.
+/// Sends these bytes on a connection of their own, and returns it with the first response.
 fn exchange(server: &Server, bytes: impl AsRef<[u8]>) -> (Client, Response) {
     let mut client = server.connect();
     client.send(bytes);
@@ -260,7 +260,7 @@ fn unsupported_method_on_a_known_path_is_rejected_with_the_methods() {
     }
 }
 
-/// Sends this request and another, which must not be answered: the first gets a 400 with this
+/// Sends this request and another, which must not be served: the first gets a 400 with this
 /// message, or without content if it is about the gate, and the connection ends.
 fn assert_bad_request(server: &Server, head: &str, message: &str) {
     let mut client = server.connect();
@@ -806,7 +806,7 @@ fn pipelined_requests_are_served_in_order() {
     assert_eq!(client.rest(), b"");
 }
 
-/// A server that leaves Nagle's algorithm on holds the second answer until the client's delayed
+/// A server that leaves Nagle's algorithm on holds the second response until the client's delayed
 /// acknowledgement of the first: 40 ms on Linux.
 #[test]
 fn pipelined_requests_wait_for_no_delayed_acknowledgement() {
@@ -886,7 +886,7 @@ fn content_in_chunks_or_later_is_never_taken_for_a_request() {
     }
 }
 
-/// RFC 9110 §10.1.1: the final answer may come at once, and nobody is to wait for the other.
+/// RFC 9110 §10.1.1: the final response may come at once, without the interim one.
 #[test]
 fn expectation_of_a_continue_gets_the_final_response_at_once() {
     let server = Server::start();
@@ -918,7 +918,7 @@ fn request_without_content_may_expect_a_continue() {
     }
 }
 
-/// An upgrade is an offer (RFC 9110 §7.8); nobody takes it.
+/// An upgrade is an offer (RFC 9110 §7.8), and is not taken.
 #[test]
 fn upgrade_is_not_taken() {
     let server = Server::start();

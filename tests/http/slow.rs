@@ -1,4 +1,4 @@
-//! Clients that take their time: to send a head, to read an answer, or to say anything at all.
+//! Slow clients: those that send a head slowly, read a response slowly, or send nothing at all.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ fn trickle(client: &mut Client, since: Instant, byte: u8) -> Duration {
         match client.stream.read(&mut [0]) {
             _ if is_gone => break,
             Ok(0) => break,
-            Ok(_) => panic!("an answer to half a head"),
+            Ok(_) => panic!("a response to half a head"),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => break,
         }
@@ -164,7 +164,7 @@ fn many_slow_heads_do_not_slow_a_good_client() {
         }
         took.sort_unstable();
         let median = took[took.len() / 2];
-        assert!(took.len() > 100, "only {} answers", took.len());
+        assert!(took.len() > 100, "only {} responses", took.len());
         assert!(median < Duration::from_millis(20), "median {median:?}");
     });
 }
@@ -195,7 +195,7 @@ fn idle_connection_is_closed_at_the_idle_timeout_and_not_before() {
     all_at_once(&servers, cases);
 }
 
-/// Pipelines requests until the server has had enough of it, and may read one byte of the answers
+/// Pipelines requests until the server cuts the connection, and may read one byte of the responses
 /// after each `pause`.
 fn assert_is_cut(address: SocketAddr, pause: Option<Duration>) {
     const MOST: usize = 64 * 1024 * 1024;
@@ -246,24 +246,24 @@ fn client_that_reads_slowly_but_steadily_gets_every_response() {
     thread::scope(|scope| {
         scope.spawn(|| (&client.stream).write_all(&GET.repeat(REQUESTS)));
         let mut buffer = [0; STEP];
-        let mut answers = 0;
-        while answers < REQUESTS {
+        let mut responses = 0;
+        while responses < REQUESTS {
             thread::sleep(Duration::from_millis(50));
             let mut left = STEP;
             while left > 0 {
                 let len = (&client.stream)
                     .read(&mut buffer[..left])
                     .expect("the server is patient");
-                assert!(len > 0, "closed after {answers} answers");
+                assert!(len > 0, "closed after {responses} responses");
                 left -= len;
                 // Without what was counted, but for the beginning of a status line.
                 received.drain(..received.len().saturating_sub(11));
                 received.extend_from_slice(&buffer[..len]);
-                answers += received
+                responses += received
                     .windows(12)
                     .filter(|w| w == b"HTTP/1.1 200")
                     .count();
-                if answers == REQUESTS {
+                if responses == REQUESTS {
                     break;
                 }
             }
@@ -272,7 +272,7 @@ fn client_that_reads_slowly_but_steadily_gets_every_response() {
     assert!(since.elapsed() > 3 * SECOND, "it was not slow");
 }
 
-/// The answer is written at once; who is still sending is not idle.
+/// The response is written at once; a client that is still sending is not idle.
 #[test]
 fn content_that_comes_steadily_is_read_past_the_idle_timeout() {
     let server = Server::with(&[("API_IDLE_TIMEOUT", "1"), ("API_HEADER_TIMEOUT", "10")]);

@@ -1,15 +1,15 @@
-//! Requests whose end is in doubt: what follows them must never be answered as a request.
+//! Request smuggling: what follows a request with an ambiguous end must never be served as a request.
 
 use std::thread;
 
 use crate::harness::{Client, Server};
 
-/// What an attacker would like to have answered.
+/// A request that an attacker hides behind another.
 const SMUGGLED: &str = "GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 
 const TEN_MEBIBYTES: usize = 10 * 1024 * 1024;
 
-/// Sends it all and reads until the server closes; the status of each answer.
+/// Sends it all and reads until the server closes; the status of each response.
 fn statuses(server: &Server, bytes: &[u8]) -> Vec<u16> {
     let mut client = server.connect();
     client.send(bytes);
@@ -18,7 +18,7 @@ fn statuses(server: &Server, bytes: &[u8]) -> Vec<u16> {
 
 fn statuses_until_closed(client: &mut Client) -> Vec<u16> {
     std::iter::from_fn(|| client.try_response_to("GET"))
-        .map(|answer| answer.status)
+        .map(|response| response.status)
         .collect()
 }
 
@@ -474,7 +474,7 @@ fn head_that_breaks_the_grammar_is_rejected() {
     }
 }
 
-/// RFC 9112 §2.2 lets a recipient take LF alone for a line end. Who stands before it may not, and
+/// RFC 9112 §2.2 lets a recipient accept LF alone as a line end. A proxy in front may not, and
 /// sees one request where there are two.
 #[test]
 fn content_of_a_get_is_not_a_request() {
@@ -504,9 +504,9 @@ fn content_that_comes_with_its_head_is_skipped_and_the_connection_is_kept() {
             "POST /resource HTTP/1.1\r\nHost: test\r\nContent-Length: {len}\r\n\r\n{}",
             "x".repeat(len)
         ));
-        let answer = client.response();
-        assert_eq!(answer.status, 405);
-        assert_eq!(answer.field("connection"), None, "{len} bytes");
+        let response = client.response();
+        assert_eq!(response.status, 405);
+        assert_eq!(response.field("connection"), None, "{len} bytes");
     }
     client.request("GET", "/resource", &[]);
     assert_eq!(client.response().status, 200);
@@ -520,9 +520,9 @@ fn content_that_waits_for_an_invitation_is_not_a_request() {
     client.send(format!(
         "POST /resource HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {len}\r\n\r\n"
     ));
-    let answer = client.response();
+    let response = client.response();
     assert_eq!(
-        (answer.status, answer.field("connection")),
+        (response.status, response.field("connection")),
         (405, Some("close"))
     );
     client.send(SMUGGLED);
@@ -551,7 +551,7 @@ fn large_content_gets_a_response_everywhere_and_is_not_stored() {
                 client.send(format!(
                     "{request} HTTP/1.1\r\nHost: a\r\nContent-Length: {TEN_MEBIBYTES}\r\n\r\n"
                 ));
-                // The client looks for an answer only when it has sent everything.
+                // The client looks for an response only when it has sent everything.
                 for _ in 0..TEN_MEBIBYTES / 65536 {
                     client.send([b'x'; 65536]);
                 }

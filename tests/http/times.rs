@@ -33,7 +33,7 @@ const APART: Duration = Duration::from_millis(70);
 /// What a client does: returns how long it was left alone.
 type Case = fn(SocketAddr) -> Duration;
 
-fn answered(address: SocketAddr) -> Client {
+fn served(address: SocketAddr) -> Client {
     let mut client = Client::to(address);
     client.get();
     client
@@ -126,7 +126,7 @@ fn every_time_limit_is_enforced_within_three_tenths_of_a_second() {
     // Those first that take longest.
     let cases: &[(&str, Duration, Case)] = &[
         ("idle for the second time", IDLE, |address| {
-            let mut client = answered(address);
+            let mut client = served(address);
             // Long enough for its buffers to be gone.
             assert!(!client.is_closed_within(Duration::from_millis(1500)));
             let since = Instant::now();
@@ -141,7 +141,7 @@ fn every_time_limit_is_enforced_within_three_tenths_of_a_second() {
             until_closed(&mut client, None, since)
         }),
         ("half a head of a parked connection", STEP, |address| {
-            let mut client = answered(address);
+            let mut client = served(address);
             assert!(!client.is_closed_within(Duration::from_millis(1500)));
             let since = Instant::now();
             client.send(&GET[..20]);

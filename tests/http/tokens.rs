@@ -71,7 +71,7 @@ impl Vector {
     }
 
     /// Whether the verdict is the same today as at the vector's own time, which is in 2023: a token
-    /// accepted then may have expired since, and one refused as too early may be valid by now.
+    /// accepted then may have expired since, and one rejected as too early may be valid by now.
     fn holds_today(&self) -> bool {
         let claims = self
             .token
@@ -164,12 +164,12 @@ fn assert_verdict(vector: &Vector, response: &Response) {
     match response.status {
         200 => assert!(verdict != "refuse", "{name} is accepted"),
         401 => {
-            assert!(verdict != "accept", "{name} is refused: {response:?}");
+            assert!(verdict != "accept", "{name} is rejected: {response:?}");
             assert_eq!(response.code().as_deref(), Some("invalid_token"), "{name}");
             assert!(!vector.token.is_empty() && response.message().is_some());
         }
         431 if is_too_long_a_head => {}
-        status => panic!("{name} is answered by {status}"),
+        status => panic!("{name} gets {status}"),
     }
 }
 
@@ -208,7 +208,7 @@ fn attacks_get_the_verdict_of_the_vectors() {
     );
 }
 
-/// What is no b64token is refused before it is a token, whatever it would be without the characters
+/// What is not a b64token is rejected before it is a token, whatever it would be without the characters
 /// that make it none.
 #[test]
 fn attacks_that_are_not_a_b64token_are_rejected() {
@@ -229,7 +229,7 @@ fn attacks_that_are_not_a_b64token_are_rejected() {
             .bytes()
             .any(|byte| byte != b'\t' && byte.is_ascii_control())
         {
-            // RFC 9110 §5.5: hyper refuses the field.
+            // RFC 9110 §5.5: hyper rejects the field.
             (400, None)
         } else {
             // `=` is a matter of the token, wherever it stands.
@@ -292,9 +292,9 @@ fn token_of_8192_bytes_is_accepted_and_one_more_is_rejected() {
         server.get_with_token(SECRET_PATH, &of_len(8192)).status,
         200
     );
-    let refused = server.get_with_token(SECRET_PATH, &of_len(8193));
-    assert_eq!(refused.status, 401);
-    assert_eq!(refused.code().as_deref(), Some("invalid_token"));
+    let rejected = server.get_with_token(SECRET_PATH, &of_len(8193));
+    assert_eq!(rejected.status, 401);
+    assert_eq!(rejected.code().as_deref(), Some("invalid_token"));
 }
 
 #[test]
@@ -317,14 +317,14 @@ fn token_of_the_previous_secret_is_accepted_during_a_rotation() {
     for secret in [SECRET, OLD] {
         assert_eq!(verdict(secret, r#"{"iss":"us"}"#).0, 200, "{secret}");
         // The same rules hold for both.
-        let refused = |message: &str| (401, message.to_owned());
+        let rejected = |message: &str| (401, message.to_owned());
         assert_eq!(
             verdict(secret, claims),
-            refused(Error::MissingIssuer.description())
+            rejected(Error::MissingIssuer.description())
         );
         assert_eq!(
             verdict(secret, r#"{"iss":"us","exp":1}"#),
-            refused(Error::Expired.description())
+            rejected(Error::Expired.description())
         );
     }
     for stranger in [OLDER, " ", &SECRET[1..], &format!("{SECRET} ")] {
@@ -405,10 +405,10 @@ fn expiration_time_is_required_where_configured() {
     let with = token(&format!(r#"{{"exp":{}}}"#, now() + 60));
     assert_eq!(free.get_with_token(SECRET_PATH, &without).status, 200);
     assert_eq!(strict.get_with_token(SECRET_PATH, &with).status, 200);
-    let refused = strict.get_with_token(SECRET_PATH, &without);
-    assert_eq!(refused.status, 401);
+    let rejected = strict.get_with_token(SECRET_PATH, &without);
+    assert_eq!(rejected.status, 401);
     assert_eq!(
-        refused.message().as_deref(),
+        rejected.message().as_deref(),
         Some("the token has no expiration time (exp)")
     );
 }
@@ -485,9 +485,9 @@ fn verdicts_on_one_connection_do_not_mix() {
         let alice = ask(&mut client, "/auth", good.as_bytes());
         assert_eq!(alice.field("x-auth-request-user"), Some("alice"));
         client.request("GET", "/auth", &[]);
-        let nobody = client.response();
-        assert_eq!(nobody.status, 401);
-        assert_eq!(nobody.field("x-auth-request-user"), None);
+        let anonymous = client.response();
+        assert_eq!(anonymous.status, 401);
+        assert_eq!(anonymous.field("x-auth-request-user"), None);
         let bob = ask(&mut client, "/auth", other.as_bytes());
         assert_eq!(bob.field("x-auth-request-user"), Some("bob"));
     }

@@ -1,6 +1,6 @@
 //! A random walk of clients of every kind, far below the limit of connections and far above it: each
-//! complete request that arrives is answered, or the client is told that the connection closes, and
-//! the server loses nothing on the way.
+//! complete request that arrives gets a response, or the last response says that the connection
+//! closes, and the server loses nothing on the way.
 //!
 //! A failure names its seed; `WALK_SEED` starts from there, `WALK_SECONDS` walks longer. The plan of
 //! every client follows from the seed, what the system makes of it does not.
@@ -120,7 +120,7 @@ impl Run {
     }
 
     /// As many connections as seats, all of them in the middle of a head, are all served: the last
-    /// one is answered while the others hold theirs.
+    /// one is served while the others hold theirs.
     fn seats_are_free(&self, server: &Server) -> Result<(), String> {
         let before = server.errors.try_iter().count();
         let mut halves: Vec<_> = (0..self.seats)
@@ -236,7 +236,7 @@ struct Sent {
     complete: Option<Instant>,
 }
 
-struct Answer {
+struct Taken {
     status: u16,
     is_last: bool,
 }
@@ -250,7 +250,7 @@ struct Wire {
     written: usize,
     requests: Vec<Sent>,
     received: Vec<u8>,
-    answers: Vec<Answer>,
+    responses: Vec<Taken>,
     /// Why there is no more to read.
     end: Option<&'static str>,
     ended: Instant,
@@ -321,7 +321,7 @@ impl Wire {
             written: 0,
             requests: Vec::new(),
             received: Vec::new(),
-            answers: Vec::new(),
+            responses: Vec::new(),
             end: None,
             ended: now,
             read_len: 65536,
@@ -441,7 +441,7 @@ impl Wire {
     /// Reads until every request has its response, or the connection ends.
     async fn take(&mut self) -> Result<(), String> {
         let until = Instant::now() + RESPONSE_PATIENCE;
-        while self.end.is_none() && self.answers.len() < self.requests.len() {
+        while self.end.is_none() && self.responses.len() < self.requests.len() {
             if self.fault.is_some() {
                 break;
             }
@@ -466,7 +466,9 @@ impl Wire {
     }
 
     fn is_told(&self) -> bool {
-        self.answers.last().is_some_and(|answer| answer.is_last)
+        self.responses
+            .last()
+            .is_some_and(|response| response.is_last)
     }
 
     /// Several rounds of requests, each with its responses.
@@ -534,7 +536,7 @@ impl Wire {
             socket.set_linger(Some(Duration::ZERO)).expect("a reset");
         }
         // What it does not wait for, it does not miss.
-        self.requests.truncate(self.answers.len());
+        self.requests.truncate(self.responses.len());
         self.received.clear();
     }
 
@@ -786,7 +788,7 @@ impl Wire {
             .position(|four| four == b"\r\n\r\n")
         {
             let head = String::from_utf8_lossy(&self.received[..at + 4]).to_ascii_lowercase();
-            let Some(request) = self.requests.get(self.answers.len()) else {
+            let Some(request) = self.requests.get(self.responses.len()) else {
                 self.fault = Some(format!("one response too many: {head}"));
                 return;
             };
@@ -811,7 +813,7 @@ impl Wire {
             if status != request.status || !content.contains(request.content) {
                 self.fault = Some(format!(
                     "response {} is not of {} with {}: {head}{content}",
-                    self.answers.len(),
+                    self.responses.len(),
                     request.method,
                     request.status
                 ));
@@ -822,15 +824,15 @@ impl Wire {
                 return;
             }
             let is_last = field("connection") == Some("close") || matches!(status, 400 | 431);
-            self.answers.push(Answer { status, is_last });
+            self.responses.push(Taken { status, is_last });
             self.received.drain(..at + 4 + len);
         }
     }
 
     fn describe(&self) -> String {
-        let next = self.requests.get(self.answers.len());
+        let next = self.requests.get(self.responses.len());
         format!(
-            "read {} each {:?}, away {:?}, {:?} since connect, ended {:?} after last request; {} answers ({:?}) to {} requests, {} of {} bytes sent, {:?}, next {:?}, {} bytes left over",
+            "read {} each {:?}, away {:?}, {:?} since connect, ended {:?} after last request; {} responses ({:?}) to {} requests, {} of {} bytes sent, {:?}, next {:?}, {} bytes left over",
             self.read_len,
             self.read_pause,
             self.looked_away,
@@ -840,8 +842,8 @@ impl Wire {
                 .rev()
                 .find_map(|sent| sent.complete)
                 .map(|at| self.ended.saturating_duration_since(at)),
-            self.answers.len(),
-            self.answers.last().map(|answer| answer.status),
+            self.responses.len(),
+            self.responses.last().map(|response| response.status),
             self.requests.len(),
             self.written,
             self.out.len(),
@@ -862,12 +864,12 @@ impl Wire {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
-        let Some(next) = self.requests.get(self.answers.len()) else {
+        let Some(next) = self.requests.get(self.responses.len()) else {
             return Ok(());
         };
         let (Some(_), None) = (
             self.end,
-            self.answers.last().filter(|answer| answer.is_last),
+            self.responses.last().filter(|response| response.is_last),
         ) else {
             // It left by itself, or was told.
             return Ok(());
@@ -890,7 +892,7 @@ impl Wire {
             return Ok(());
         };
         // All times are the client's, and include what the server sees.
-        let (quiet, rest) = match self.answers.len().checked_sub(1) {
+        let (quiet, rest) = match self.responses.len().checked_sub(1) {
             Some(last) => (self.requests[last].complete, IDLE_REST),
             None => (Some(self.connected), NEW_REST),
         };

@@ -36,7 +36,7 @@ fn counter_counts_each_allocation_and_growth() {
     assert!(info.bytes_total >= 1100);
 }
 
-/// Nobody without the secret can make the process allocate a byte.
+/// Without the secret no client can make the process allocate a byte.
 #[test]
 fn refusal_up_to_and_including_the_mac_allocates_nothing() {
     let good = with_payload(r#"{"sub":"alice"}"#);
@@ -92,7 +92,7 @@ fn parsing_allocates_nothing() {
     assert_eq!(info.count_total, 0);
 }
 
-/// Base64url may be looked at before or after the MAC: nothing is allocated for what nobody signed.
+/// Base64url may be looked at before or after the MAC: nothing is allocated for an unsigned token.
 #[test]
 fn refusal_of_bad_base64url_without_a_right_mac_allocates_nothing() {
     let zeros = base64url([0; 32]);
@@ -275,7 +275,7 @@ fn refusal_after_the_mac_allocates_the_buffer_and_serde_jsons_error_alone() {
     }
 }
 
-/// Not even who has the secret can make a token cost much more than its length.
+/// Even with the secret no token costs much more than its length.
 #[test]
 fn token_of_the_greatest_length_holds_three_times_that_at_most() {
     let mut most = 0;

@@ -267,7 +267,7 @@ fn token_that_expires_after_the_year_9999_is_rejected() {
     assert_eq!(verdict(&token), Ok(()));
 }
 
-/// RFC 7519 §4.1.6 gives `iat` no power to refuse: an issuer's clock may be ahead.
+/// RFC 7519 §4.1.6 gives `iat` no power to reject: an issuer's clock may be ahead.
 #[test]
 fn token_issued_in_the_future_is_accepted() {
     let token = with_payload(r#"{"iat":1800000000}"#);
@@ -392,7 +392,7 @@ fn issuer_that_is_configured_must_be_equal_byte_for_byte() {
 fn issuer_that_is_not_configured_is_ignored() {
     for payload in [
         "{}",
-        r#"{"iss":"anybody"}"#,
+        r#"{"iss":"another"}"#,
         r#"{"iss":7}"#,
         r#"{"iss":["a"]}"#,
         r#"{"iss":1e400}"#,
@@ -478,7 +478,7 @@ fn audience_that_is_an_empty_array_is_rejected_with_a_configured_one_and_without
     }
 }
 
-/// Attack: type confusion. What is not a string or an array of strings names nobody, though the
+/// Attack: type confusion. What is not a string or an array of strings names no audience, though the
 /// right name is somewhere in it.
 #[test]
 fn audience_of_another_type_around_the_right_name_is_rejected() {

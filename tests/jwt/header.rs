@@ -151,7 +151,7 @@ fn header_with_any_typ_or_cty_is_accepted() {
 }
 
 /// Attacks: a path, a query or a command in `kid`; a key of the attacker's own in `jwk`, or an
-/// address where to fetch it in `jku` and `x5u`. Nothing is looked up, so nothing is refused.
+/// address where to fetch it in `jku` and `x5u`. Nothing is looked up, so nothing is rejected.
 #[test]
 fn header_that_names_a_key_changes_nothing() {
     for member in [

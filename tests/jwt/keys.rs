@@ -93,7 +93,7 @@ fn mac_with_its_words_exchanged_is_rejected() {
 #[test]
 fn rotation_accepts_tokens_of_both_keys_and_of_no_third() {
     let rotating = Verifier::new(key(), Policy::default()).with_previous(other_key());
-    let third = Key::new(b"a third secret, which nobody configured").unwrap();
+    let third = Key::new(b"a third secret, which is not configured").unwrap();
     for (key, expected) in [
         (key(), Ok(())),
         (other_key(), Ok(())),

@@ -1,4 +1,4 @@
-//! `resource_server::jwt` alone: what it accepts, what it refuses and why, and what that costs.
+//! `resource_server::jwt` alone: what it accepts, what it rejects and why, and what that costs.
 //!
 //! Another crate of a build may turn on any feature of `serde_json`, and no verdict depends on that:
 //!

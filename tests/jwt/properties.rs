@@ -1,4 +1,4 @@
-//! What holds for every input, tried on many that nobody thought of.
+//! What holds for every input, tried on random ones.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -51,7 +51,7 @@ proptest! {
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
     fn any_text_without_the_secret_is_rejected_before_it_is_read(text in any::<String>()) {
-        let error = verdict(&text).expect_err("nobody signed it");
+        let error = verdict(&text).expect_err("it is not signed");
         prop_assert!(rank(error) <= rank(Error::WrongSignature), "{error:?}");
     }
 
@@ -60,7 +60,7 @@ proptest! {
     fn any_token_shaped_text_without_the_secret_is_rejected_before_it_is_read(
         text in token_shaped()
     ) {
-        let error = verdict(&text).expect_err("nobody signed it");
+        let error = verdict(&text).expect_err("it is not signed");
         prop_assert!(rank(error) <= rank(Error::WrongSignature), "{error:?}");
     }
 

@@ -1,4 +1,4 @@
-//! Every way to be refused, by hand, and which of several comes first.
+//! Every way to be rejected, by hand, and which of several comes first.
 
 use resource_server::jwt::{Error, MAX_TOKEN_LEN, NumericDate, Policy, Verifier};
 
@@ -590,7 +590,7 @@ fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
     }
 }
 
-/// No unauthenticated byte reaches the JSON parser, and nobody without the secret learns what
+/// No unauthenticated byte reaches the JSON parser, and without the secret no client learns what
 /// header or claims would have been told.
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]

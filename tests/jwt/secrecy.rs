@@ -68,7 +68,7 @@ fn debug_output_shows_no_secret_token_signature_or_claim() {
     }
 }
 
-/// Nothing would be secret enough, and a log that shows nothing at all helps nobody.
+/// An empty output would be secret enough, and useless in a log.
 #[test]
 fn debug_output_of_key_token_and_claims_is_the_name_of_the_type() {
     let text = token();

@@ -64,7 +64,7 @@ fn judge(vector: &Value, secret: &str) -> Result<(), String> {
         ("either", _) | ("accept", Ok(())) => true,
         ("refuse", Err(error)) => vector["rules"]
             .as_array()
-            .expect("a refused vector names rules")
+            .expect("a rejected vector names rules")
             .iter()
             .any(|rule| rules(error).contains(&rule.as_u64().unwrap())),
         _ => false,

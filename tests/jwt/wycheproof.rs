@@ -14,7 +14,7 @@ const EXCEPTIONS: &str = include_str!("../vectors/wycheproof/exceptions.json");
 /// Groups 0, 12, 16 and 21 of the file.
 const HS256_VECTORS: usize = 40;
 
-/// No payload of these vectors is a claims set: what passes the first four rules is refused by the
+/// No payload of these vectors is a claims set: what passes the first four rules is rejected by the
 /// fifth, and by no other.
 fn passes_signature_and_header(token: &str, key: &Key) -> bool {
     let verifier = Verifier::new(key.clone(), Policy::default());

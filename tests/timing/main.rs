@@ -1,4 +1,4 @@
-//! What the time of a refusal tells: nothing about where a signature is wrong.
+//! What the time of a refusal reveals: nothing about where a signature is wrong.
 //!
 //! The method is dudect's (Reparaz, Balasch, Verbauwhede, "Dude, is my code constant time?", 2017):
 //! two classes of input, measured in random turns, and Welch's t-test on the times.
@@ -46,14 +46,14 @@ static TURN: Mutex<()> = Mutex::new(());
 fn verify_with_a_signature_wrong_at_either_end_takes_the_same_time() {
     let verifier = Verifier::new(Key::new(SECRET).unwrap(), Policy::default());
     let now = NumericDate::from(SystemTime::now());
-    let refuse = |token: &str| {
+    let reject = |token: &str| {
         assert_eq!(
             verifier.verify(token, now).unwrap_err(),
             Error::WrongSignature
         );
     };
 
-    let t = t_of_runs(refuse);
+    let t = t_of_runs(reject);
     assert!(runs_over_threshold(&t) < 2, "times differ: t = {t:.1?}");
 }
 
@@ -62,7 +62,7 @@ fn verify_with_a_signature_wrong_at_either_end_takes_the_same_time() {
 #[ignore = "measures time: run it alone, with --release"]
 fn early_exit_comparison_of_signatures_is_caught() {
     let state = Hmac::<Sha256>::new_from_slice(SECRET).unwrap();
-    let refuse = |token: &str| {
+    let reject = |token: &str| {
         let token = UnverifiedToken::parse(token).unwrap();
         let mac = state
             .clone()
@@ -77,7 +77,7 @@ fn early_exit_comparison_of_signatures_is_caught() {
         assert!(!is_equal);
     };
 
-    let t = t_of_runs(refuse);
+    let t = t_of_runs(reject);
     assert!(
         runs_over_threshold(&t) >= 2,
         "an early exit passes unseen: t = {t:.1?}"
@@ -89,7 +89,7 @@ fn runs_over_threshold(t: &[f64; RUNS]) -> usize {
 }
 
 /// Welch's t of each run, for tokens whose signature is wrong in its first byte or in its last.
-fn t_of_runs(refuse: impl Fn(&str)) -> [f64; RUNS] {
+fn t_of_runs(reject: impl Fn(&str)) -> [f64; RUNS] {
     let _turn = TURN.lock();
     let token = Key::new(SECRET)
         .unwrap()
@@ -97,8 +97,8 @@ fn t_of_runs(refuse: impl Fn(&str)) -> [f64; RUNS] {
     let classes = [with_wrong_byte(&token, 0), with_wrong_byte(&token, 31)];
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     // The first run only warms up: code, tables, the processor's pace.
-    t(&classes, &refuse, &mut random);
-    [(); RUNS].map(|()| t(&classes, &refuse, &mut random))
+    t(&classes, &reject, &mut random);
+    [(); RUNS].map(|()| t(&classes, &reject, &mut random))
 }
 
 /// The token with one bit of one byte of its signature flipped.
@@ -110,7 +110,7 @@ fn with_wrong_byte(token: &str, index: usize) -> String {
     format!("{signing_input}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-fn t(classes: &[String; 2], refuse: impl Fn(&str), random: &mut Random) -> f64 {
+fn t(classes: &[String; 2], reject: impl Fn(&str), random: &mut Random) -> f64 {
     let mut samples: [Vec<f64>; 2] = [const { Vec::new() }; 2];
     // Both classes are read from the same place, so that no difference is the cache's.
     let mut token = String::with_capacity(classes[0].len());
@@ -120,7 +120,7 @@ fn t(classes: &[String; 2], refuse: impl Fn(&str), random: &mut Random) -> f64 {
             token.clear();
             token.push_str(&classes[class]);
             let start = Instant::now();
-            refuse(black_box(&token));
+            reject(black_box(&token));
             samples[class].push(start.elapsed().as_nanos() as f64);
         }
     }
