@@ -1,5 +1,5 @@
-//! The seeds and regressions of `fuzz/`, held to the same properties as the fuzzer holds its
-//! inputs to, on a stable compiler and without the fuzzer.
+//! The seeds and regressions of `fuzz/`, checked for the same properties as the fuzzer's inputs, on a
+//! stable compiler and without the fuzzer.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -33,7 +33,7 @@ fn files(folder: &Path) -> BTreeSet<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// What became of each seed and regression of a target. All are tried before any failure is told.
+/// The outcome of each seed and regression of a target. All are tried before any failure is reported.
 fn replay<T>(target: &str, check: fn(&[u8]) -> T) -> Vec<T> {
     let inputs: Vec<PathBuf> = ["seeds", "regressions"]
         .iter()
@@ -147,7 +147,7 @@ fn bearer_seeds_keep_its_property_and_reach_every_outcome() {
         Challenge::InvalidToken(Error::WrongIssuer),
         Challenge::InvalidToken(Error::MissingAudience),
         Challenge::InvalidToken(Error::WrongAudience),
-        // Said by a handler.
+        // Statuses of a handler.
         Challenge::InsufficientScope,
         Challenge::MissingSubject,
         Challenge::UnusableSubject,

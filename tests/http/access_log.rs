@@ -22,7 +22,7 @@ fn next_entry(server: &Server) -> (String, Value) {
     (line, entry)
 }
 
-/// The output is empty from here on: whatever else was written comes before the end.
+/// Asserts that no further line is written before the exit.
 fn assert_nothing_more(mut server: Server) {
     server.signal("TERM");
     assert_eq!(server.wait(PATIENCE).code(), Some(0));
@@ -283,7 +283,7 @@ fn target_that_is_not_a_path_is_not_logged() {
     assert_nothing_more(server);
 }
 
-/// Also the user that the gate cannot name, which is why it says no.
+/// Also the user that the gate rejects because it cannot name it.
 #[test]
 fn user_is_logged_escaped_and_up_to_255_characters() {
     let server = logging();
@@ -394,8 +394,8 @@ fn long_path_and_method_are_cut_to_64_characters() {
     assert_nothing_more(server);
 }
 
-/// One line for each, whatever is in it, and nothing in it that a terminal or a reader of logs
-/// could take for something else.
+/// One line for each, whatever its bytes, and none that a terminal or a log reader could take for
+/// something else.
 #[test]
 fn hostile_paths_and_methods_are_one_line_each() {
     let server = logging();
@@ -459,7 +459,7 @@ fn hostile_paths_and_methods_are_one_line_each() {
     assert_nothing_more(server);
 }
 
-/// Fields, user names and referrers are where secrets and other people's text are.
+/// Fields, user names and referrers may have secrets and untrusted text.
 #[test]
 fn fields_of_a_request_are_not_logged() {
     let server = logging();

@@ -1,4 +1,4 @@
-//! What a request costs on a kept connection, in allocations: clients decide how many there are.
+//! The allocations that a request costs on a kept connection: clients decide how many there are.
 
 use std::cell::RefCell;
 use std::io;

@@ -1,5 +1,5 @@
-//! `/auth`, the gate that a proxy asks: the same question with every method, the user it names, and
-//! the tokens whose user it cannot name.
+//! `/auth`, the gate that a proxy asks: the same verdict for every method, the user that it names,
+//! and the tokens whose user it cannot name.
 
 use std::io::Read as _;
 
@@ -30,7 +30,7 @@ fn auth(server: &Server, sub: &str) -> Response {
     server.get_with_token("/auth", &token(&format!(r#"{{"sub":{sub}}}"#)))
 }
 
-/// The fields of a yes.
+/// The fields of a 200.
 fn fields_naming(user: &str) -> [(&str, &str); 3] {
     [
         ("cache-control", "no-store"),
@@ -373,7 +373,7 @@ fn challenge_names_the_demanded_scopes_if_they_are_short_and_scope_tokens() {
         ));
         let response = client.response();
         let challenge = response.field("www-authenticate").unwrap_or_default();
-        // A target that is none to hyper is a 400.
+        // A target that hyper rejects is a 400.
         assert!([400, 403].contains(&response.status), "{scopes}");
         assert!(response.status == 403 || named.is_none(), "{scopes}");
         let actual = challenge.split_once(", scope=").map(|(_, value)| value);
@@ -430,7 +430,7 @@ fn demand_without_a_valid_token_is_rejected_as_without_the_demand() {
     }
 }
 
-/// A token that lacks the scope is told so, whether it has a user or not.
+/// A token without the scope is rejected for that, whether it has a user or not.
 #[test]
 fn demand_is_checked_before_the_user() {
     let server = Server::start();
@@ -653,7 +653,7 @@ fn subject_given_twice_is_the_last_or_rejected() {
     );
 }
 
-/// What a client says of itself never comes back.
+/// A client's own field is never sent back.
 #[test]
 fn user_field_of_the_request_is_not_echoed() {
     let server = Server::start();

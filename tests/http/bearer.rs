@@ -248,7 +248,7 @@ fn bearer_with_nothing_after_it_is_an_invalid_request() {
     }
 }
 
-/// More than one word is told before the characters of a word.
+/// More than one word is reported before the characters of a word.
 #[test]
 fn bearer_with_more_than_one_word_is_an_invalid_request() {
     let server = Server::start();
@@ -364,7 +364,7 @@ fn word_in_token_characters_is_rejected_for_the_token_rule_it_breaks() {
     }
 }
 
-/// The order in which the causes of a field are told.
+/// The order in which the causes of a field are reported.
 #[test]
 fn field_with_several_faults_is_rejected_for_the_first() {
     let server = Server::start();
@@ -622,8 +622,7 @@ fn refusals() -> Vec<Refusal> {
     ]
 }
 
-/// Each variant of each error is reached from outside, and its response has what every refusal
-/// owes.
+/// Each variant of each error is reached from outside, and its response has what every refusal has.
 #[test]
 fn every_challenge_is_legal_and_repeats_nothing_of_the_token() {
     let mut seen = BTreeSet::new();
@@ -666,7 +665,7 @@ fn every_challenge_is_legal_and_repeats_nothing_of_the_token() {
         assert!(!response.contains("MARK"), "{response}");
         seen.insert(challenge.message());
     }
-    // These are the gate's to say.
+    // Only the gate responds with these.
     let of_the_gate = [Challenge::InsufficientScope, Challenge::MissingSubject];
     let all: BTreeSet<_> = Challenge::all()
         .filter(|challenge| !of_the_gate.contains(challenge))
@@ -721,7 +720,7 @@ fn every_challenge_has_a_message_and_an_id_of_its_own() {
     }
 }
 
-/// They are in dashboards, as those of [`Error`] are.
+/// Dashboards depend on them, as on those of [`Error`].
 #[test]
 fn challenge_ids_stay_as_they_are() {
     let own: Vec<_> = Challenge::all()
@@ -806,7 +805,7 @@ fn parse_challenge(field: &str) -> Vec<(String, String)> {
     }
 }
 
-/// A wrong signature is told before anything that only the issuer may know.
+/// A wrong signature is reported before anything that only the issuer may know.
 #[test]
 fn unauthenticated_claims_are_not_validated() {
     let server = Server::start();

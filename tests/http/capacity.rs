@@ -57,14 +57,14 @@ fn connection_beyond_the_limit_waits_until_there_is_room() {
 fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
     for workers in WORKERS {
         let server = server(workers, "6");
-        // They have no seat, so there is none to take from them.
+        // They have no seat to lose.
         let mut silent: Vec<_> = (0..3).map(|_| server.connect()).collect();
         let mut clients = Vec::new();
         for _ in 0..6 {
             let mut client = server.connect();
             client.get();
             clients.push(client);
-            // The next one is idle later, also for a worker that was interrupted after the response.
+            // The next one becomes idle later, even if a worker is interrupted after the response.
             thread::sleep(Duration::from_millis(50));
         }
         for longest in 0..3 {
@@ -85,8 +85,8 @@ fn longest_idle_connection_makes_room_at_once_and_the_others_stay() {
     }
 }
 
-/// Clients that connect, wait as long as a network would make them, ask and close, four times as
-/// many as there are seats: none is closed without a response.
+/// Four times as many clients as seats connect, wait for a network's delay, send a request and
+/// close: none is closed without a response.
 #[test]
 fn clients_at_four_times_the_seats_are_all_served() {
     const SEATS: usize = 8;
@@ -137,7 +137,7 @@ fn silent_connections_keep_no_client_waiting() {
     });
 }
 
-/// Each of them may have a seat for a second, but not one after the other.
+/// Each of them may have a seat for a second, all during the same second.
 #[test]
 fn half_heads_at_many_times_the_seats_make_room_after_a_second() {
     at_once(WORKERS, |workers| {
@@ -147,7 +147,7 @@ fn half_heads_at_many_times_the_seats_make_room_after_a_second() {
             client.send(&GET[..20]);
             client
         };
-        // Seats and places are full of them.
+        // They take all seats and places.
         let _halves: Vec<_> = (0..16).map(|_| half()).collect();
         let since = Instant::now();
         let mut good = server.connect();
@@ -205,9 +205,9 @@ fn head_that_arrives_longest_is_cut_after_a_second_when_its_seat_is_needed() {
     });
 }
 
-/// Kept connections without a pause are not idle: instead of breaking one, whose next request may be
-/// on its way, the server says in a response that it is the last. (One that is interrupted for 10 ms
-/// is idle, and so is a new one until its first bytes are there.)
+/// Connections that send without a pause are not idle. The server does not break one, whose next
+/// request may be on its way: it marks a response as the last. (A connection is idle once it has been
+/// interrupted for 10 ms, and a new one is until its first bytes arrive.)
 #[test]
 fn busy_connections_make_room_without_losing_a_request() {
     const CAP: usize = 4;
@@ -234,7 +234,7 @@ fn busy_connections_make_room_without_losing_a_request() {
                         while !is_over.load(Ordering::Relaxed) {
                             let begin = Instant::now();
                             let is_last = ask(&mut client);
-                            // More than it was quiet.
+                            // Longer than the connection was idle.
                             let since = asked.replace(begin).map(|asked| asked.elapsed());
                             match is_last {
                                 Some(false) => {}
@@ -264,7 +264,7 @@ fn connection_with_unread_bytes_is_not_dropped_for_a_new_one() {
         let server = server(workers, &CAP.to_string());
         let before = server.descriptors();
         for _ in 0..30 {
-            // Those of the last round are gone, and none of these has to make room for another.
+            // The connections of the last round are gone: these need no room made for them.
             eventually("there is room", || server.descriptors() <= before);
             let mut kept: Vec<_> = (0..CAP).map(|_| server.connect()).collect();
             kept.iter_mut().for_each(|client| drop(client.get()));
@@ -336,7 +336,7 @@ fn requests_pipelined_on_many_connections_are_all_served_in_order() {
             format!("GET {path}?{number:04} HTTP/1.1\r\nHost: test\r\n\r\n")
         })
         .collect();
-    // The last ones come after those that have their buffers.
+    // The last connections opened: the others keep the warm buffers.
     for client in clients.iter_mut().rev().take(20) {
         client.send(&requests);
         for number in 0..REQUESTS {

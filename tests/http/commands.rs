@@ -1,4 +1,4 @@
-//! What the program does besides serving.
+//! The commands of the program, besides serving.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -21,7 +21,7 @@ fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Finished {
     finish(command(variables).args(arguments))
 }
 
-/// Holds that the program ends with this status and one line on standard error.
+/// Asserts that the program exits with this status and one line on standard error.
 fn assert_fails(finished: &Finished, status: i32) {
     assert_eq!(finished.status, Some(status), "{finished:?}");
     assert_eq!(finished.output, "", "{finished:?}");
@@ -32,7 +32,7 @@ fn assert_fails(finished: &Finished, status: i32) {
     );
 }
 
-/// What a program printed that was content.
+/// What a program printed that succeeded.
 fn succeeded(finished: Finished) -> String {
     assert_eq!(finished.status, Some(0), "{finished:?}");
     assert_eq!(finished.errors, "");
@@ -41,7 +41,7 @@ fn succeeded(finished: Finished) -> String {
 
 #[test]
 fn help_names_each_command_and_each_variable() {
-    // No variable has a say, wrong ones neither.
+    // No variable matters, not even an invalid one.
     let help = succeeded(run(&[("API_PORT", "x")], &["--help"]));
     let variables = resource_server::config::VARIABLES;
     for word in [
@@ -325,7 +325,7 @@ fn token_never_repeats_a_name() {
     }
 }
 
-/// It is printed all the same: to see what the server says to it may be the purpose.
+/// It is printed all the same: how the server rejects it may be the purpose.
 #[test]
 fn token_that_the_configuration_rejects_comes_with_a_warning() {
     let long = "x".repeat(9000);
@@ -463,7 +463,7 @@ fn token_of_a_secret_that_is_too_short_for_the_address_comes_with_a_warning() {
     }
 }
 
-/// Longer than what may wait of lines.
+/// Longer than the lines that may wait.
 #[test]
 fn token_of_a_long_subject_is_printed_whole() {
     let subject = "x".repeat(100_000);
@@ -553,7 +553,7 @@ fn token_without_a_usable_configuration_fails_naming_the_variable() {
     }
 }
 
-/// Runs `health` with these variables and holds that it takes no more than its two seconds.
+/// Runs `health` with these variables and asserts that it takes at most two seconds.
 fn health(variables: &[(&str, &str)]) -> Finished {
     let finished = run(variables, &["health"]);
     assert!(finished.took < Duration::from_secs(2), "{finished:?}");
@@ -579,7 +579,7 @@ fn health_check_of_a_running_server_succeeds() {
     assert_eq!(succeeded(health_at_port(server.address.port())), "");
 }
 
-/// The container's health check has no business with the secret.
+/// A container's health check does not need the secret.
 #[test]
 fn health_check_reads_only_host_and_port() {
     let server = Server::start();
@@ -625,7 +625,7 @@ fn respond_with(pieces: Vec<&'static [u8]>) -> u16 {
                 return;
             }
         }
-        // What the client sent is read, so that the end is an end and no reset.
+        // What the client sent is read, so that the connection is closed and not reset.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });

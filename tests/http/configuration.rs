@@ -1,4 +1,4 @@
-//! The environment variables: what each takes, and the one line that says why not.
+//! The environment variables: what each accepts, and the one line that rejects the rest.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -19,7 +19,7 @@ use crate::harness::{
     now, token, unused_port,
 };
 
-/// Variables that are all right, so that one more decides.
+/// Valid variables, so that one more decides.
 const BASE: [(&str, &str); 2] = [("API_PORT", "0"), ("JWT_SECRET", SECRET)];
 
 /// Whole numbers, and the least and the most of each.
@@ -191,7 +191,7 @@ fn ipv6_address_is_printed_in_brackets() {
     }
     for host in ["::1", "::", "0:0:0:0:0:0:0:1"] {
         let mut command = command(&BASE);
-        // The line is read as a socket address, which has brackets or is none.
+        // The line is parsed as a socket address, which needs the brackets.
         let server = Server::spawn(command.env("API_HOST", host));
         assert!(server.address.is_ipv6());
         let address = (std::net::Ipv6Addr::LOCALHOST, server.address.port()).into();
@@ -299,7 +299,7 @@ fn issuer_and_audience_accept_any_text_but_an_empty_one() {
     }
 }
 
-/// A terminal obeys what is printed to it, and a log takes lines for entries.
+/// A terminal obeys control characters, and a log takes lines for entries.
 #[test]
 fn invalid_value_is_shown_escaped_and_short() {
     for value in [
@@ -348,7 +348,7 @@ impl Drop for SecretFile {
     }
 }
 
-/// Whether a server takes exactly this secret: what it signs, and nothing of its neighbours.
+/// Asserts that a server has exactly this secret: it accepts its tokens and none of its neighbours'.
 fn assert_secret(server: &Server, secret: &[u8]) {
     let verdict = |secret: &[u8]| {
         let token = Key::new(secret).expect("a secret").sign("{}");
@@ -512,7 +512,7 @@ fn empty_previous_file_means_no_previous_secret() {
         assert_eq!(response.status, 401);
         assert_eq!(printed(server), (vec![], vec![]), "{content:?}");
     }
-    // It is no secret to sign with.
+    // It is not a secret to sign with.
     let file = SecretFile::new("");
     let line = refusal_of(&[("JWT_SECRET_PREVIOUS_FILE", file.path())]);
     assert!(line.starts_with("JWT_SECRET: expected "), "{line}");
@@ -682,7 +682,7 @@ fn secret_too_short_without_its_line_end_is_reported() {
             assert!(!line.contains("Tr0ub4dor"), "{line}");
         }
     }
-    // Enough without it, or short for another reason.
+    // Long enough without the line end, or short for another reason.
     let enough = SecretFile::new(format!("{secret}!\n"));
     let server = Server::spawn(&mut command(&[
         ("API_PORT", "0"),
@@ -1073,7 +1073,7 @@ fn address_of_another_machine_fails_with_one_line() {
     assert!(finished.errors.contains("192.0.2.1"), "{finished:?}");
 }
 
-/// No other variable of the process has a say, and none of them need be text.
+/// No other variable of the process matters, and none need be text.
 #[test]
 fn foreign_variables_are_ignored() {
     let server = Server::spawn(

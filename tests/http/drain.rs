@@ -12,7 +12,7 @@ const LATE: Duration = Duration::from_secs(1);
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits for the end with status 0; how long that took.
+/// Waits for the exit with status 0. Returns how long that took.
 fn ended(server: &mut Server) -> Duration {
     let since = Instant::now();
     assert_eq!(server.wait(PATIENCE).code(), Some(0));
@@ -106,7 +106,7 @@ fn responses_after_the_signal_close_the_connection() {
         let mut kept: Vec<_> = (0..4).map(|_| server.connect()).collect();
         server.signal("TERM");
         for client in &mut kept {
-            // Until the server has heard of the signal, which is no later than its grace.
+            // Until the server has received the signal, within its grace.
             loop {
                 client.send(GET);
                 let response = client.response();
@@ -117,7 +117,7 @@ fn responses_after_the_signal_close_the_connection() {
             }
             assert!(client.rest().is_empty());
         }
-        // New ones are still taken.
+        // New connections are still accepted.
         let response = server.get("/resource", &[]);
         assert_eq!(
             (response.status, response.field("connection")),

@@ -1,4 +1,4 @@
-//! Bytes that are no request, and requests that are too much of one.
+//! Bytes that are not a request, and requests that are too large.
 
 use crate::harness::{Client, GET, Random, Server};
 
@@ -8,10 +8,10 @@ const MAX_HEAD_LEN: usize = 16 * 1024;
 /// The most fields.
 const MAX_FIELDS: usize = 100;
 
-/// Sends it all, then reads: the status of the only response, if there is one. The connection closes.
+/// Sends all bytes, then reads. Returns the status of the only response, if any. The connection closes.
 fn status(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut client = server.connect();
-    // A client that is thrown out early enough cannot send it all.
+    // A client that is cut early cannot send it all.
     let _ = std::io::Write::write_all(&mut client.stream, bytes);
     let response = client.try_response_to("GET");
     assert!(client.rest().is_empty());
@@ -120,7 +120,7 @@ fn request_of(len: usize) -> String {
     format!("{beginning}{filler}\r\n\r\n")
 }
 
-/// Sends it in pieces of a length, so that the server reads it so, more or less.
+/// Sends the bytes in pieces of this length, which the server reads more or less one by one.
 fn send_in_pieces(client: &mut Client, bytes: &[u8], len: usize) {
     for piece in bytes.chunks(len) {
         let _ = std::io::Write::write_all(&mut client.stream, piece);

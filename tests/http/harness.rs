@@ -1,4 +1,4 @@
-//! The real program on a port of its own, and clients that say exactly which bytes they send.
+//! The real program on a port of its own, and clients that control each byte they send.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -20,10 +20,10 @@ pub const SECRET: &str = "a secret of the tests, 32 bytes or longer";
 /// A request that every server responds to with 200.
 pub const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// `API_WORKERS` of a test that holds for one thread and for several.
+/// `API_WORKERS` of a test that is run with one worker and with several.
 pub const WORKERS: [&str; 2] = ["1", "2"];
 
-/// How long anything may take that takes no time.
+/// The longest wait for something that happens at once on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The path of the program.
@@ -79,12 +79,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// With [`SECRET`], on a loopback port that the system chooses.
+    /// With [`SECRET`], on a loopback port chosen by the system.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// With these variables besides.
+    /// As [`start`](Self::start), with these variables as well.
     pub fn with(variables: &[(&str, &str)]) -> Self {
         let mut all = vec![("API_PORT", "0"), ("JWT_SECRET", SECRET)];
         all.extend(variables);
@@ -112,7 +112,7 @@ impl Server {
         })
     }
 
-    /// Runs a command that becomes a server on this port and does not say so, or not to us.
+    /// Runs a command that becomes a server on this port without printing that it listens.
     pub fn spawn_silent(command: &mut Command, port: u16) -> Self {
         let server = Self {
             process: Running(command.spawn().expect("the program starts")),
@@ -126,8 +126,8 @@ impl Server {
         server
     }
 
-    /// Runs a command that becomes a server, and leaves its standard output after the first line to the
-    /// caller.
+    /// Runs a command that becomes a server. The caller reads its standard output after the first
+    /// line.
     pub fn spawn_unread(command: &mut Command) -> (Self, ChildStdout) {
         let mut process = Running(command.spawn().expect("the program starts"));
         let mut pipe = process.0.stdout.take().expect("a pipe");
@@ -174,7 +174,7 @@ impl Server {
         assert!(kill.expect("a shell").success());
     }
 
-    /// Waits for the end of the process, not longer than `limit`.
+    /// Waits for the process to exit, at most `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         wait(&mut self.process.0, limit)
     }
@@ -228,7 +228,7 @@ fn listening_at(line: &str) -> SocketAddr {
     address.parse().expect("an address and a port")
 }
 
-/// What a program that has ended leaves.
+/// The outcome of a program that has exited.
 #[derive(Debug)]
 pub struct Finished {
     /// `None` if a signal ended it.
@@ -277,12 +277,12 @@ pub fn unused_port() -> u16 {
     }
 }
 
-/// Whether this machine has IPv6: not every container does, and without it there is nothing to ask.
+/// Whether this machine has IPv6. Not every container does.
 pub fn has_ipv6() -> bool {
     TcpListener::bind("[::1]:0").is_ok()
 }
 
-/// Waits until something is so, not longer than [`PATIENCE`].
+/// Waits until a condition holds, at most [`PATIENCE`].
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
@@ -300,7 +300,7 @@ pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, run: impl Fn(T) + Sy
     });
 }
 
-/// Waits for the end of a process, not longer than `limit`.
+/// Waits for a process to exit, at most `limit`.
 pub fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
     let end = Instant::now() + limit;
     loop {
@@ -315,7 +315,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
     }
 }
 
-/// What comes out of a pipe, line by line, read by a thread of its own.
+/// The lines from a pipe, read by a thread of its own.
 pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -339,7 +339,7 @@ impl Client {
         Self::over(TcpStream::connect_timeout(&address, PATIENCE).expect("a connection"))
     }
 
-    /// With a system that keeps little of what the client has not read.
+    /// With a small receive buffer: the kernel keeps little of what the client has not read.
     pub fn with_receive_buffer(address: SocketAddr, len: usize) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(len).expect("a buffer");
@@ -581,7 +581,7 @@ impl Random {
     }
 }
 
-/// The most that the system is late to wake a thread up, until this is dropped.
+/// Measures how late the system wakes a thread up, until this is dropped.
 pub struct Lateness {
     most: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,

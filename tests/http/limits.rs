@@ -1,4 +1,4 @@
-//! What holds at the limits of time and memory as well as below them.
+//! What stays true at the limits of time and memory.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -136,15 +136,15 @@ fn slow_reader_that_has_closed_its_side_gets_its_last_response() {
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), requests);
 }
 
-/// What the kernel keeps of one connection of the server, in bytes.
+/// The kernel's queues of one connection of the server, in bytes.
 #[cfg(target_os = "linux")]
 struct Queues {
     unsent: usize,
     unread: usize,
 }
 
-/// What the kernel keeps of all connections of the server, those included that it has closed and
-/// those that it has not accepted.
+/// The kernel's queues of all connections of the server, including those that it has closed or not
+/// yet accepted.
 #[cfg(target_os = "linux")]
 fn queues(server: &Server) -> Vec<Queues> {
     const LISTEN: &str = "0A";
@@ -153,7 +153,7 @@ fn queues(server: &Server) -> Vec<Queues> {
     let port = format!(":{:04X}", server.address.port());
     let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
     let number = |text| usize::from_str_radix(text, 16).expect("a number");
-    // Of thousands of lines, when other tests run.
+    // The table has thousands of lines while other tests run.
     let lines = table.lines().filter(|line| line.contains(&port));
     let sockets = lines.filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
@@ -168,13 +168,13 @@ fn queues(server: &Server) -> Vec<Queues> {
     sockets.collect()
 }
 
-/// What the kernel takes for one connection at most: twice what the server asks for.
+/// The most that the kernel keeps for one connection: twice what the server asks for.
 #[cfg(target_os = "linux")]
 const SEND_BUFFER_LEN: usize = 64 * 1024;
 #[cfg(target_os = "linux")]
 const RECEIVE_BUFFER_LEN: usize = 128 * 1024;
 
-/// Clients that read nothing and close nothing, whatever the server ends their connections for.
+/// Clients that neither read nor close, whatever the server closes their connections for.
 #[cfg(target_os = "linux")]
 #[test]
 fn cut_evicted_and_idle_connections_leave_nothing_with_the_kernel() {
@@ -182,8 +182,8 @@ fn cut_evicted_and_idle_connections_leave_nothing_with_the_kernel() {
     // Few enough for the server to have written them all.
     let some = GET.repeat(60);
     let kinds = [
-        // They are not taken, idle, in the middle of a head or of content, served for the last
-        // time, and rejected.
+        // Connections with responses not taken, idle, in the middle of a head or of content, with
+        // their last response, and rejected.
         GET.repeat(1000),
         some.clone(),
         [&some, &GET[..20]].concat(),
@@ -199,7 +199,7 @@ fn cut_evicted_and_idle_connections_leave_nothing_with_the_kernel() {
         .concat(),
         [&some[..], b"?\r\n\r\n"].concat(),
     ];
-    // Below the limit they run into their times, above it they are evicted besides.
+    // Below the limit they reach their time limits; above it they are evicted as well.
     at_once([("1", SEATS), ("2", 4 * SEATS)], |(workers, count)| {
         let server = Server::with(&[
             ("API_WORKERS", workers),
@@ -233,7 +233,7 @@ fn cut_evicted_and_idle_connections_leave_nothing_with_the_kernel() {
     });
 }
 
-/// Connections that wait to be accepted are no more than seats, whatever they send.
+/// No more connections wait to be accepted than there are seats, whatever they send.
 #[cfg(target_os = "linux")]
 #[test]
 fn listen_queue_is_no_longer_than_the_limit() {
@@ -266,8 +266,8 @@ fn listen_queue_is_no_longer_than_the_limit() {
             .max(bytes);
         thread::sleep(Duration::from_millis(20));
     }
-    // Seats, places, those that linger, the one that waits for a place; the kernel's queue has one more
-    // than it is told.
+    // Seats, places, lingering connections, the one that waits for a place; the kernel's queue is one
+    // longer than its backlog.
     let allowed = 3 * SEATS + 1 + SEATS + 1;
     assert!(most > 2 * SEATS, "{most} connections");
     assert!(most <= allowed, "{most} connections, not {allowed}");
@@ -275,8 +275,8 @@ fn listen_queue_is_no_longer_than_the_limit() {
     println!("{most} connections, {bytes} bytes");
 }
 
-/// Pipelines that are ended by `Connection: close` and never read: what the kernel keeps of them goes
-/// when the server gives up on them.
+/// Pipelines that end in `Connection: close` and are never read: the kernel keeps nothing of them
+/// once the server gives up on them.
 #[cfg(target_os = "linux")]
 #[test]
 fn unread_pipelines_leave_nothing_with_the_kernel() {
@@ -295,14 +295,14 @@ fn unread_pipelines_leave_nothing_with_the_kernel() {
             .map(|queue| queue.unsent)
             .sum::<usize>()
     };
-    // No more than the lingering ones have, of which there are as many as seats, and those served.
+    // No more than the lingering connections, as many as seats, and the served ones have.
     let most = 2 * SEATS * SEND_BUFFER_LEN;
     assert!(queued() <= most, "{} bytes", queued());
     eventually("nothing is queued", || queued() == 0);
     drop(clients);
 }
 
-/// The client takes its time, and others finish after it: what is written for it is not thrown away.
+/// A slow client's responses are not discarded when other connections finish after it.
 #[test]
 fn responses_on_their_way_are_not_lost_to_connections_that_finish_later() {
     const REQUESTS: usize = 60;

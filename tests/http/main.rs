@@ -1,4 +1,4 @@
-//! The program from outside: bytes to its real listener, and what comes back.
+//! The program from outside: bytes to its real listener, and its responses.
 #![allow(
     missing_docs,
     unreachable_pub,

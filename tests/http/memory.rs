@@ -1,4 +1,4 @@
-//! What a connection costs, and that nothing else stays.
+//! The memory that a connection costs, and that none is left behind.
 //!
 //! The limits are those of a release build (`cargo test --release --test http memory`); a debug
 //! build, with its larger futures and buffers on the way, is given more.
@@ -11,10 +11,10 @@ use crate::harness::{
     Client, GET, Random, SECRET, Server, eventually, good_token, now, seed, token, with_descriptors,
 };
 
-/// KiB for an idle kept connection.
+/// KiB for an idle connection.
 const IDLE_LIMIT: f64 = if cfg!(debug_assertions) { 3.0 } else { 1.5 };
 
-/// KiB for a connection that wants to cost something.
+/// KiB for a hostile connection.
 const HOSTILE_LIMIT: f64 = if cfg!(debug_assertions) { 56.0 } else { 48.0 };
 
 /// KiB for the process with its first worker, and for each worker.
@@ -24,7 +24,7 @@ const WORKER_LIMIT: u64 = if cfg!(debug_assertions) { 80 } else { 40 };
 /// Descriptors that the other tests of this process may have.
 const DESCRIPTORS_OF_OTHERS: usize = 2000;
 
-/// A server that may have as many descriptors as the system lets it.
+/// A server with as many descriptors as the system allows.
 fn server(variables: &[(&str, &str)]) -> Server {
     let mut all = vec![("API_PORT", "0"), ("JWT_SECRET", SECRET)];
     all.extend(variables);
@@ -85,7 +85,7 @@ fn process_and_workers_stay_within_the_promised_memory() {
     }
 }
 
-/// What `attack` makes of each of so many connections, in KiB.
+/// The memory that `attack` makes each connection cost, in KiB.
 fn growth(name: &str, attack: impl Fn(usize, &mut Client)) -> f64 {
     // More than two workers keep warm.
     const CONNECTIONS: usize = 150;
@@ -108,7 +108,7 @@ fn growth(name: &str, attack: impl Fn(usize, &mut Client)) -> f64 {
             .expect("a timeout");
         attack(number, client);
     }
-    // Until it has seen all that was sent.
+    // Until the server has read all that was sent.
     let (mut most, mut since) = (0, Instant::now());
     while since.elapsed() < Duration::from_millis(300) {
         let resident = server.resident();
@@ -122,7 +122,7 @@ fn growth(name: &str, attack: impl Fn(usize, &mut Client)) -> f64 {
     each
 }
 
-/// A head that wants one byte to be the longest there may be, in fields that are many.
+/// One byte less than the longest head, in many fields.
 fn half_a_head(client: &mut Client, piece: usize) {
     let mut head = b"GET /resource HTTP/1.1\r\nHost: test\r\n".to_vec();
     for number in 0..97 {
@@ -242,8 +242,8 @@ fn full_speed_leaves_no_memory_behind_and_every_response_is_right() {
     assert!(after <= warm + MOST_GROWTH, "{warm} KiB, then {after} KiB");
 }
 
-/// What clients do to cost memory: heads of these lengths over and over, content between them, half a
-/// head in the end; sent in pieces, with responses taken now and then.
+/// An attack on memory: heads of these lengths again and again, content between them, half a head at
+/// the end, sent in pieces, with responses taken now and then.
 #[derive(Debug)]
 struct Mix {
     heads: Vec<(usize, &'static str)>,

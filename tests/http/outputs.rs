@@ -27,7 +27,7 @@ fn with_secret(arguments: &[&str]) -> Command {
     command
 }
 
-/// Holds that a command failed with one line on standard error that says why.
+/// Asserts that a command failed with one line on standard error that says why.
 fn assert_fails(command: &mut Command, reason: &str) {
     let finished = finish(command);
     assert_eq!(finished.status, Some(1), "{command:?} {finished:?}");
@@ -85,7 +85,7 @@ fn socket(is_blocking: bool) -> (UnixStream, OwnedFd) {
     (ours, theirs.into())
 }
 
-/// Longer than any system's buffer for a pipe, and than what may wait of lines.
+/// Longer than any pipe's buffer, and than the lines that may wait.
 #[test]
 fn long_token_reaches_a_slow_reader_whole() {
     let subject = "x".repeat(120_000);
@@ -116,7 +116,7 @@ fn long_token_reaches_a_slow_reader_whole() {
     }
 }
 
-/// An output that holds nothing more; as long as the first is kept, it is not closed.
+/// An output without room. It is not closed as long as its first end is kept.
 fn full(is_blocking: bool) -> (UnixStream, OwnedFd) {
     let (ours, theirs) = UnixStream::pair().expect("two sockets");
     theirs.set_nonblocking(true).expect("an option");
@@ -127,7 +127,7 @@ fn full(is_blocking: bool) -> (UnixStream, OwnedFd) {
     (ours, theirs.into())
 }
 
-/// A server that says nothing before it serves, as it cannot.
+/// A server that serves although it cannot print that it listens.
 fn start_full(is_blocking: bool) -> (Server, [UnixStream; 2]) {
     let port = unused_port();
     // A short secret is a line on standard error.
@@ -217,8 +217,8 @@ fn non_blocking_output_breaks_no_line_and_its_losses_are_counted() {
     drop(child);
 }
 
-/// The program where no thread can be created besides its first: as a user of its own, whose only
-/// process it is, or as one that has too many.
+/// The program where no second thread can be created: it runs as a user of its own, whose only
+/// process it is, or as a user that has too many.
 fn without_threads(variables: &[(&str, &str)], arguments: &[&str]) -> Command {
     with_threads(1, 54_321, variables, arguments)
 }
@@ -431,7 +431,7 @@ fn child_that_panics() {
     resource_server::log::abort_on_panic();
     let panicking = thread::spawn(|| panic!("on\npurpose"));
     let _ = panicking.join();
-    // A process that goes on ends otherwise.
+    // A process that goes on has another exit status.
 }
 
 #[test]

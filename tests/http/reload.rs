@@ -1,4 +1,4 @@
-//! SIGHUP: new secrets while requests go on.
+//! SIGHUP: new secrets while requests are served.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -146,7 +146,7 @@ fn secrets_that_cannot_be_used_replace_none() {
     fs::remove_dir(&previous.0).expect("a folder");
     assert_eq!(accepted(&mut client, &[SECRET, OLD, NEW]), [SECRET, OLD]);
 
-    // It is not the last word.
+    // The next reload succeeds.
     replace(&previous, SECRET);
     let line = reload(&server);
     assert!(line.starts_with("reloaded"), "{line}");
@@ -171,7 +171,7 @@ fn suspicious_secret_is_reloaded_with_a_warning() {
         ("JWT_SECRET_FILE", current.path()),
         ("JWT_AUDIENCE", "a,b"),
     ]));
-    // What cannot change is not said again.
+    // What cannot change is not reported again.
     let at_start = server.errors.recv_timeout(PATIENCE).expect("a line");
     assert!(at_start.contains("JWT_AUDIENCE"), "{at_start}");
     replace(&current, format!("\"{NEW}\"\n"));

@@ -12,7 +12,7 @@ const SECRET_RESOURCE: &str =
     r#"{"message":"Secret resource. You should be logged in to see this."}"#;
 const HEALTH: &str = r#"{"message":"ok"}"#;
 
-/// The paths that are no question of a proxy.
+/// The paths that are not the gate.
 const OTHERS: [&str; 3] = ["/resource", "/resource/secret", "/healthz"];
 
 /// Whether no response of a path may be stored.
@@ -217,7 +217,7 @@ fn options_of_the_server_names_the_methods_of_its_resources() {
             "{target}"
         );
     }
-    // A path is a path.
+    // With a path it is a resource.
     for target in ["/", "http://test/*", "http://test//"] {
         assert_eq!(
             server.request("OPTIONS", target, &[]).status,

@@ -10,11 +10,11 @@ use crate::harness::{Client, GET, PATIENCE, Server, WORKERS, at_once};
 /// `API_HEADER_TIMEOUT` and `API_IDLE_TIMEOUT` of most servers here.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a timeout may be late: quiet connections are looked through four times a second, one that
-/// keeps its buffers does so for a second, and the processor may be busy.
+/// How late a timeout may be: idle connections are checked four times a second, one that keeps its
+/// buffers does so for a second, and the processor may be busy.
 const LATE: Duration = Duration::from_millis(2500);
 
-/// What a timeout may seem to be early: the client's clock starts after the bytes have left.
+/// How early a timeout may seem: the client's clock starts after the bytes have left.
 const EARLY: Duration = Duration::from_millis(50);
 
 fn servers(variables: &[(&str, &str)]) -> [Server; 2] {
@@ -36,7 +36,7 @@ fn all_at_once(servers: &[Server], cases: &[Case]) {
     at_once(pairs, |(address, case)| case(address));
 }
 
-/// Sends a byte every 50 ms until the server closes; how long that took.
+/// Sends a byte every 50 ms until the server closes. Returns how long that took.
 fn trickle(client: &mut Client, since: Instant, byte: u8) -> Duration {
     client
         .stream
@@ -217,7 +217,10 @@ fn assert_is_cut(address: SocketAddr, pause: Option<Duration>) {
             thread::sleep(pause);
             let _ = (&client.stream).read(&mut [0]);
         }
-        assert!(sending.join().expect("no panic"), "the connection is held");
+        assert!(
+            sending.join().expect("no panic"),
+            "the connection is not cut"
+        );
     });
 }
 
@@ -256,7 +259,7 @@ fn client_that_reads_slowly_but_steadily_gets_every_response() {
                     .expect("the server is patient");
                 assert!(len > 0, "closed after {responses} responses");
                 left -= len;
-                // Without what was counted, but for the beginning of a status line.
+                // Forgets what was counted, except the beginning of a status line.
                 received.drain(..received.len().saturating_sub(11));
                 received.extend_from_slice(&buffer[..len]);
                 responses += received

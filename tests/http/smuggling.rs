@@ -9,7 +9,7 @@ const SMUGGLED: &str = "GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 
 const TEN_MEBIBYTES: usize = 10 * 1024 * 1024;
 
-/// Sends it all and reads until the server closes; the status of each response.
+/// Sends all bytes and reads until the server closes. Returns the status of each response.
 fn statuses(server: &Server, bytes: &[u8]) -> Vec<u16> {
     let mut client = server.connect();
     client.send(bytes);
@@ -256,7 +256,7 @@ const CHUNKS: &[&str] = &[
     "0\r\nX: \u{0}\r\n\r\n",
     "0\r\nX: y\n\r\n",
     "0\r\nGET /resource HTTP/1.1\r\nHost: test\r\n\r\n",
-    // Sizes that are none.
+    // Invalid sizes.
     "",
     "\r\n",
     "\r\n0\r\n\r\n",
@@ -551,7 +551,7 @@ fn large_content_gets_a_response_everywhere_and_is_not_stored() {
                 client.send(format!(
                     "{request} HTTP/1.1\r\nHost: a\r\nContent-Length: {TEN_MEBIBYTES}\r\n\r\n"
                 ));
-                // The client looks for an response only when it has sent everything.
+                // The client looks for a response only when it has sent everything.
                 for _ in 0..TEN_MEBIBYTES / 65536 {
                     client.send([b'x'; 65536]);
                 }

@@ -1,7 +1,7 @@
 //! Each time limit, to within 0.3 s.
 //!
-//! The median of several clients that begin at different times is compared, and given what the machine
-//! itself is late when a thread wants to wake up.
+//! The median of several clients that begin at different times is compared, with an allowance for how
+//! late the machine itself wakes threads up.
 
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
@@ -30,7 +30,7 @@ const LATE: Duration = Duration::from_millis(300);
 const CLIENTS: usize = 5;
 const APART: Duration = Duration::from_millis(70);
 
-/// What a client does: returns how long it was left alone.
+/// What a client does. Returns after how long it was cut.
 type Case = fn(SocketAddr) -> Duration;
 
 fn served(address: SocketAddr) -> Client {
@@ -123,7 +123,7 @@ fn assert_all_on_time(address: SocketAddr, cases: &[(&str, Duration, Case)]) {
 
 #[test]
 fn every_time_limit_is_enforced_within_three_tenths_of_a_second() {
-    // Those first that take longest.
+    // The longest cases first: they share a turn.
     let cases: &[(&str, Duration, Case)] = &[
         ("idle for the second time", IDLE, |address| {
             let mut client = served(address);
@@ -222,7 +222,7 @@ fn every_time_limit_is_enforced_within_three_tenths_of_a_second() {
     });
 }
 
-/// What a response that is longer than every buffer between still has to send.
+/// What is left to send of a response longer than all buffers on the way.
 struct Pieces {
     left: u64,
     is_stream: bool,
@@ -309,7 +309,7 @@ fn large_response_not_taken_in_time_is_cut() {
     assert!(client.rest().len() > 1024 * 1024);
 }
 
-/// A client has its time for each part of a stream, and the stream a limit of its own.
+/// A client has the time limit for each part of a stream; the whole stream has its own limit.
 #[test]
 fn stream_taken_steadily_outlives_the_limit_of_one_response() {
     let address = large();

@@ -1,5 +1,5 @@
-//! Verdicts on tokens as a client meets them: those of other implementations, those of attackers,
-//! and those that the clock decides.
+//! Verdicts on tokens as a client sees them: tokens of other implementations, of attackers, and
+//! tokens that the clock decides on.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -124,7 +124,7 @@ fn interop() -> Vec<Vector> {
 }
 
 /// Asks for the secret resource with each token of these, on one server for each configuration.
-fn verdicts(vectors: &[Vector], mut judge: impl FnMut(&Vector, Response)) {
+fn verdicts(vectors: &[Vector], mut check: impl FnMut(&Vector, Response)) {
     let mut by_configuration: BTreeMap<_, Vec<&Vector>> = BTreeMap::new();
     for vector in vectors {
         by_configuration
@@ -141,7 +141,7 @@ fn verdicts(vectors: &[Vector], mut judge: impl FnMut(&Vector, Response)) {
             if response.field("connection") == Some("close") {
                 client = server.connect();
             }
-            judge(vector, response);
+            check(vector, response);
         }
         assert_eq!(server.get("/healthz", &[]).status, 200);
     }
@@ -460,7 +460,7 @@ fn expiration_time_in_milliseconds_is_rejected() {
     }
 }
 
-/// As the README's first lines and every tutorial have it.
+/// As in the README's first lines and in every tutorial.
 #[test]
 fn tutorial_token_is_accepted_with_a_tutorial_secret() {
     let secret = "my super secret key";

@@ -29,12 +29,13 @@ const RESPONSE_PATIENCE: Duration = Duration::from_secs(40);
 const STEP: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(3);
 
-/// When a full server may close a new connection, an idle one, and one in the middle of a head.
+/// After how long a full server may close a new connection, an idle one, and one in the middle of a
+/// head.
 const NEW_REST: Duration = Duration::from_millis(500);
 const IDLE_REST: Duration = Duration::from_millis(10);
 const HEAD_REST: Duration = Duration::from_secs(1);
 
-/// When a full server may reset a connection whose last response is written.
+/// After how long a full server may reset a connection whose last response is written.
 const LINGER_REST: Duration = Duration::from_millis(200);
 
 /// What resident memory may grow by in the second of two equal walks, in KiB.
@@ -258,7 +259,7 @@ struct Wire {
     read_len: usize,
     read_pause: Duration,
     reads_at: Instant,
-    /// How long it has left unread what may have come.
+    /// How long it has not read.
     looked_away: Duration,
     fault: Option<String>,
 }
@@ -465,7 +466,7 @@ impl Wire {
         Ok(())
     }
 
-    fn is_told(&self) -> bool {
+    fn has_last(&self) -> bool {
         self.responses
             .last()
             .is_some_and(|response| response.is_last)
@@ -490,11 +491,11 @@ impl Wire {
             }
             self.send(random).await;
             self.take().await?;
-            if self.end.is_some() || self.is_told() {
+            if self.end.is_some() || self.has_last() {
                 break;
             }
         }
-        if self.is_told() {
+        if self.has_last() {
             if random.one_in(2) {
                 self.drain().await?;
             } else if random.one_in(2) {
@@ -535,12 +536,12 @@ impl Wire {
             let socket = SockRef::from(&self.stream);
             socket.set_linger(Some(Duration::ZERO)).expect("a reset");
         }
-        // What it does not wait for, it does not miss.
+        // It misses no response that it does not wait for.
         self.requests.truncate(self.responses.len());
         self.received.clear();
     }
 
-    /// May ask in the end.
+    /// May send a request at the end.
     async fn say_nothing(&mut self, random: &mut Random) -> Result<(), String> {
         let most = random.pick(&[400, 1200]);
         self.rest(random.millis(most)).await;
@@ -608,7 +609,7 @@ impl Wire {
         }
         self.send(random).await;
         self.take().await?;
-        if is_whole && !self.is_told() {
+        if is_whole && !self.has_last() {
             self.add(random);
             self.send(random).await;
             self.take().await?;
@@ -654,7 +655,7 @@ impl Wire {
         self.take().await
     }
 
-    /// Gets 400 or 431 after the responses to what came before, and the end.
+    /// Gets the responses to the requests before, then 400 or 431, then the end.
     async fn send_what_is_not_http(&mut self, random: &mut Random) -> Result<(), String> {
         for _ in 0..random.below(3) {
             self.add_plain(random);
@@ -819,7 +820,7 @@ impl Wire {
                 ));
                 return;
             }
-            if self.is_told() {
+            if self.has_last() {
                 self.fault = Some(format!("a response after the last: {head}"));
                 return;
             }
@@ -871,7 +872,7 @@ impl Wire {
             self.end,
             self.responses.last().filter(|response| response.is_last),
         ) else {
-            // It left by itself, or was told.
+            // It left by itself, or its last response was marked as such.
             return Ok(());
         };
         // It may have been reset while it had responses to take.

@@ -209,7 +209,7 @@ fn accepted_token_allocates_no_more_bytes_than_it_has() {
     }
 }
 
-/// An audience is often an array, and it is no tree here either.
+/// An audience is often an array, and it is not parsed into a tree.
 #[test]
 fn accepted_token_with_an_array_of_audiences_allocates_once() {
     let policy = Policy {

@@ -1,4 +1,4 @@
-//! The claims set: the clock, issuer and audience, and what is told of it afterwards.
+//! The claims set: the clock, issuer and audience, and what can be read of it afterwards.
 
 use resource_server::jwt::{Error, NumericDate, Policy, VerifiedClaims, Verifier};
 use serde_json::{Value, json};

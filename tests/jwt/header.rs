@@ -222,7 +222,7 @@ fn header_accepted_as_text_is_also_accepted_as_json() {
     }
 }
 
-/// The fast path compares the whole header and is no excuse for the payload.
+/// The fast path compares the whole header and does not excuse the payload.
 #[test]
 fn header_that_begins_or_ends_as_a_common_one_is_read() {
     for text in common_headers() {

@@ -16,7 +16,7 @@ fn empty_secret_is_rejected() {
     assert_eq!(EmptySecret.to_string(), "the secret is empty");
 }
 
-/// Shorter than RFC 7518 §3.2 asks is the configuration's to judge, and `Key` says so.
+/// `Key` accepts secrets shorter than RFC 7518 §3.2 asks for: the configuration decides on them.
 #[test]
 fn secret_of_any_bytes_and_length_signs_and_verifies() {
     assert_eq!(Key::RECOMMENDED_LEN, 32);

@@ -34,7 +34,7 @@ fn with_audience() -> Policy {
     }
 }
 
-/// Rightly signed and all right at [`NOW`], with an expiration time and an issuer.
+/// Rightly signed and valid at [`NOW`], with an expiration time and an issuer.
 fn good() -> String {
     with_payload(r#"{"sub":"alice","exp":1700000060,"iss":"https://issuer.example"}"#)
 }
@@ -591,7 +591,7 @@ fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
 }
 
 /// No unauthenticated byte reaches the JSON parser, and without the secret no client learns what
-/// header or claims would have been told.
+/// the verdict on header or claims would have been.
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
 fn token_with_a_wrong_mac_reveals_nothing_of_its_content() {
@@ -614,8 +614,7 @@ fn token_with_a_wrong_mac_and_broken_json_is_reported_as_a_wrong_signature() {
     assert_eq!(verdict(&with_wrong_mac(&token)), Err(Error::WrongSignature));
 }
 
-/// Base64url and MAC are two rules of which either may be told; the number of parts is told before
-/// both.
+/// Of base64url and MAC either may be reported; the number of parts is reported before both.
 #[test]
 fn token_that_breaks_two_rules_of_form_is_rejected_for_the_first() {
     let zeros = base64url([0; 32]);

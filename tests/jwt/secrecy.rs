@@ -134,7 +134,7 @@ fn error_ids_are_distinct_words_of_lower_case_letters_digits_and_underscores() {
     }
 }
 
-/// They are in dashboards: a new wording of a description leaves them alone.
+/// Dashboards depend on them: a new wording of a description does not change them.
 #[test]
 fn error_ids_stay_as_they_are() {
     let ids = Error::ALL.map(Error::id);

@@ -1,4 +1,4 @@
-//! One key, one clock, and tokens that need not be well made.
+//! One key, one clock, and tokens that need not be well formed.
 
 use std::collections::BTreeMap;
 use std::fs;

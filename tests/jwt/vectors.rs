@@ -57,8 +57,8 @@ fn verdict(vector: &Value, secret: &str) -> Result<(), Error> {
     Verifier::new(key, policy).verify(token, now).map(drop)
 }
 
-/// Whether that is what the vector asks for; if not, what is wrong.
-fn judge(vector: &Value, secret: &str) -> Result<(), String> {
+/// Compares that with what the vector asks for. Returns what is wrong.
+fn check(vector: &Value, secret: &str) -> Result<(), String> {
     let verdict = verdict(vector, secret);
     let is_right = match (vector["verdict"].as_str().unwrap(), verdict) {
         ("either", _) | ("accept", Ok(())) => true,
@@ -90,7 +90,7 @@ fn rfc_examples_get_their_verdicts() {
     assert_all(
         vectors
             .iter()
-            .map(|vector| judge(vector, vector["secret"].as_str().unwrap())),
+            .map(|vector| check(vector, vector["secret"].as_str().unwrap())),
     );
 }
 
@@ -175,7 +175,7 @@ fn interop_tokens_of_other_implementations_are_accepted() {
     }));
 }
 
-/// Else a verifier that accepts everything would pass the test above.
+/// Otherwise a verifier that accepts everything would pass the test above.
 #[test]
 fn interop_tokens_under_another_secret_are_rejected() {
     let other = base64url("another secret that none of them has");
@@ -190,7 +190,7 @@ fn attack_tokens_get_their_verdicts_and_rules() {
     let secret = document["secret"].as_str().unwrap();
     let vectors = document["tokens"].as_array().unwrap();
     assert_eq!(vectors.len(), 1029);
-    assert_all(vectors.iter().map(|vector| judge(vector, secret)));
+    assert_all(vectors.iter().map(|vector| check(vector, secret)));
 }
 
 /// Which of the two is done where either may be: the last of a name given twice counts, and what

@@ -1,5 +1,5 @@
-//! What no clock here can see: a plain `==` on 32 bytes is one vector instruction. So the text of
-//! the code has to show it.
+//! No clock here can see a plain `==` on 32 bytes: it is one vector instruction. So the text of the
+//! code is checked.
 
 use std::fs;
 use std::path::Path;

@@ -30,7 +30,7 @@ const SECRET: &[u8] = b"a secret of the tests, 32 bytes or longer";
 /// Of one run, half of them in each class.
 const SAMPLES: usize = 100_000;
 
-/// The share of samples that counts: the slowest are the system's doing.
+/// The share of samples that counts: the slowest are due to the system.
 const CROP: f64 = 0.9;
 
 /// Above this |t| dudect calls the times different. One run in some 150,000 gets there by chance.
