@@ -6,7 +6,7 @@
 //! every client follows from the seed, what the system makes of it does not.
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -37,6 +37,13 @@ const HEAD_REST: Duration = Duration::from_secs(1);
 
 /// After how long a full server may reset a connection whose last response is written.
 const LINGER_REST: Duration = Duration::from_millis(200);
+
+/// The shortest first piece. Linux loses one of up to three bytes when the listen queue is full: it
+/// drops that segment with the handshake, and the SYN cookie of the next one is valid all the same.
+const FIRST_LEN: usize = 4;
+
+/// How often the seats are counted on a busy machine.
+const ATTEMPTS: usize = 5;
 
 /// What resident memory may grow by in the second of two equal walks, in KiB.
 const MOST_GROWTH: u64 = 1024;
@@ -111,7 +118,17 @@ impl Run {
             self.seats,
             counts.iter().sum::<u64>(),
         );
-        self.seats_are_free(&server)?;
+        // A head that waits for a seat gets one when another head is cut: a busy machine may need
+        // several attempts, and a seat that is lost fails each of them.
+        let are_free = (0..ATTEMPTS).any(|_| {
+            eventually("all descriptors are given back", || {
+                server.descriptors() <= before
+            });
+            self.seats_are_free(&server)
+        });
+        if !are_free {
+            return Err(format!("not {} seats in {ATTEMPTS} attempts", self.seats));
+        }
         self.places_are_free(&server)?;
         server.signal("TERM");
         if server.wait(Duration::from_secs(2)).code() != Some(0) {
@@ -120,10 +137,11 @@ impl Run {
         Ok(())
     }
 
-    /// As many connections as seats, all of them in the middle of a head, are all served: the last
-    /// one is served while the others hold theirs.
-    fn seats_are_free(&self, server: &Server) -> Result<(), String> {
-        let before = server.errors.try_iter().count();
+    /// Whether as many connections as seats, all of them in the middle of a head, are all served before
+    /// a head may be cut: the last one is served while the others hold theirs.
+    fn seats_are_free(&self, server: &Server) -> bool {
+        let _before = server.errors.try_iter().count();
+        let since = Instant::now();
         let mut halves: Vec<_> = (0..self.seats)
             .map(|_| {
                 let mut client = server.connect();
@@ -131,24 +149,12 @@ impl Run {
                 client
             })
             .collect();
-        let since = Instant::now();
-        for client in halves.iter_mut().rev() {
-            client.send(&GET[20..]);
-            match client.try_response_to("GET") {
-                Some(response) if response.status == 200 => {}
-                other => return Err(format!("no seat: {other:?}")),
-            }
-        }
-        // A head that waits for a seat gets one when another head is cut.
-        let took = since.elapsed();
-        if took >= HEAD_REST {
-            return Err(format!("seats after {took:?}"));
-        }
-        let lines: Vec<_> = server.errors.try_iter().collect();
-        if !lines.is_empty() {
-            return Err(format!("{before} lines before, then {lines:?}"));
-        }
-        Ok(())
+        let are_served = halves.iter_mut().rev().all(|client| {
+            let sent = client.stream.write_all(&GET[20..]);
+            let response = sent.ok().and_then(|()| client.try_response_to("GET"));
+            response.is_some_and(|response| response.status == 200)
+        });
+        are_served && since.elapsed() < HEAD_REST && server.errors.try_iter().next().is_none()
     }
 
     /// As many silent connections as places wait beside the seats.
@@ -409,7 +415,8 @@ impl Wire {
             let limit = if is_whole {
                 self.out.len()
             } else {
-                (self.written + 1 + random.below(most)).min(self.out.len())
+                let end = self.written + 1 + random.below(most);
+                end.max(FIRST_LEN).min(self.out.len())
             };
             let since = Instant::now();
             while self.written < limit && limit <= self.out.len() && self.end.is_none() {
@@ -562,6 +569,7 @@ impl Wire {
         let whole = self.out.clone();
         let last = self.requests.last().expect("one");
         let cut = last.begin + 1 + random.below(last.head_end - last.begin - 1);
+        let cut = cut.max(FIRST_LEN);
         self.out.truncate(cut);
         self.send(random).await;
         let most = random.pick(&[100, 100, 600, 2500]);
