@@ -37,8 +37,7 @@ pub const NUMBERS: [(&str, u64, u64); 8] = [
 /// Ends the server with SIGTERM and returns what it printed on standard output, after the line that
 /// says where it listens, and on standard error.
 fn printed(mut server: Server) -> (Vec<String>, Vec<String>) {
-    server.signal("TERM");
-    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    server.end();
     (
         server.output.iter().collect(),
         server.errors.iter().collect(),

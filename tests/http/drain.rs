@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, GET, PATIENCE, Server, WORKERS, at_once, eventually};
+use crate::harness::{Client, GET, PATIENCE, Server, Stopwatch, WORKERS, at_once, eventually};
 
 /// What a busy processor may add to a time limit.
 const LATE: Duration = Duration::from_secs(1);
@@ -14,9 +14,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Waits for the exit with status 0. Returns how long that took.
 fn ended(server: &mut Server) -> Duration {
-    let since = Instant::now();
+    let stopwatch = Stopwatch::new();
     assert_eq!(server.wait(PATIENCE).code(), Some(0));
-    since.elapsed()
+    stopwatch.took()
 }
 
 fn is_closed(server: &Server) -> bool {

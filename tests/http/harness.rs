@@ -179,6 +179,14 @@ impl Server {
         wait(&mut self.process.0, limit)
     }
 
+    /// Ends the server with SIGTERM. Returns how long that took.
+    pub fn end(&mut self) -> Duration {
+        let stopwatch = Stopwatch::new();
+        self.signal("TERM");
+        assert_eq!(self.wait(PATIENCE).code(), Some(0));
+        stopwatch.took()
+    }
+
     pub fn id(&self) -> u32 {
         self.process.0.id()
     }
@@ -588,8 +596,9 @@ pub struct Lateness {
 }
 
 impl Lateness {
+    const NAP: Duration = Duration::from_millis(5);
+
     pub fn new() -> Self {
-        const NAP: Duration = Duration::from_millis(5);
         let lateness = Self {
             most: Arc::default(),
             is_over: Arc::default(),
@@ -598,12 +607,22 @@ impl Lateness {
         thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
                 let since = Instant::now();
-                thread::sleep(NAP);
-                let late = since.elapsed().saturating_sub(NAP).as_micros();
+                thread::sleep(Self::NAP);
+                let late = since.elapsed().saturating_sub(Self::NAP).as_micros();
                 most.fetch_max(late as u64, Ordering::Relaxed);
             }
         });
         lateness
+    }
+
+    /// Takes the lateness of the caller's event loop into account, until it is dropped.
+    pub async fn of_event_loop(&self) {
+        loop {
+            let since = Instant::now();
+            tokio::time::sleep(Self::NAP).await;
+            let late = since.elapsed().saturating_sub(Self::NAP).as_micros();
+            self.most.fetch_max(late as u64, Ordering::Relaxed);
+        }
     }
 
     /// The server may be late by that, and so may its client.
@@ -615,6 +634,26 @@ impl Lateness {
 impl Drop for Lateness {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Measures how long something takes, less what the machine is late meanwhile.
+pub struct Stopwatch {
+    since: Instant,
+    lateness: Lateness,
+}
+
+impl Stopwatch {
+    pub fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            lateness: Lateness::new(),
+        }
+    }
+
+    pub fn took(&self) -> Duration {
+        let elapsed = self.since.elapsed();
+        elapsed.saturating_sub(self.lateness.allowance())
     }
 }
 

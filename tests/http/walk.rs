@@ -182,6 +182,9 @@ impl Run {
         let lateness = Rc::new(Lateness::new());
         let fault = Rc::new(std::cell::RefCell::new(None));
         LocalSet::new().block_on(&runtime, async {
+            // With many clients on it, it may read later than the server waits.
+            let event_loop = Rc::clone(&lateness);
+            spawn_local(async move { event_loop.of_event_loop().await });
             let tasks: Vec<_> = (0..self.clients)
                 .map(|client| {
                     let fault = Rc::clone(&fault);

@@ -150,8 +150,9 @@ fn count(code: &str, word: &str) -> usize {
     let is_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let places = code.match_indices(word).filter(|&(at, _)| {
         let (before, after) = (&code[..at], &code[at + word.len()..]);
-        !(word.starts_with(is_of_word) && before.ends_with(is_of_word))
-            && !(word.ends_with(is_of_word) && after.starts_with(is_of_word))
+        let begins_earlier = word.starts_with(is_of_word) && before.ends_with(is_of_word);
+        let ends_later = word.ends_with(is_of_word) && after.starts_with(is_of_word);
+        !begins_earlier && !ends_later
     });
     places.count()
 }
