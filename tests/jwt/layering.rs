@@ -1,11 +1,11 @@
 //! Which module of `src` may import and name what. The rules of all modules stand here, beside the
 //! tests of `jwt`, because these run whatever features the crate is built with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use resource_server::jwt::{Key, UnverifiedToken, VerifiedClaims};
-
-use crate::support::{Files, files};
 
 /// What each module imports of the crate and of its dependencies, no more and no less. Calls run one
 /// way, and only `auth` joins HTTP to tokens.
@@ -65,6 +65,28 @@ const PLACES: &str = "
 const LITERALS: &str = "
     <authorization> <www-authenticate> | in |
     realm | in | auth.rs";
+
+/// Texts by their path from the package's root.
+type Files = BTreeMap<String, String>;
+
+/// Each file below `folder` with this extension.
+pub fn files(folder: &str, extension: &str) -> Files {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Files::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+                found.insert(name.to_owned(), fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
 
 /// The files below `src`: their code, and their string literals in lower case.
 #[derive(Default)]

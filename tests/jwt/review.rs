@@ -5,7 +5,7 @@ use std::path::Path;
 
 use resource_server::jwt::Error;
 
-use crate::support::files;
+use crate::layering::files;
 
 const PAGE: &str = include_str!("../../src/jwt/review.md");
 

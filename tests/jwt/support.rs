@@ -1,8 +1,5 @@
 //! One key, one clock, and tokens that need not be well formed.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -105,26 +102,4 @@ pub fn rank(error: Error) -> usize {
         .iter()
         .position(|&other| other == error)
         .expect("every variant is in ALL")
-}
-
-/// Texts by their path from the package's root.
-pub type Files = BTreeMap<String, String>;
-
-/// Each file below `folder` with this extension.
-pub fn files(folder: &str, extension: &str) -> Files {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Files::new();
-    let mut folders = vec![root.join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|found| found == extension) {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-                found.insert(name.to_owned(), fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
-    found
 }
