@@ -22,11 +22,11 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -64,6 +64,7 @@ const HTTP_1_ONLY: &[u8] =
 
 /// One connection, in any state.
 pub(crate) struct Connection<S: Application> {
+    stream: Rc<TcpStream>,
     peer: SocketAddr,
     worker: Rc<Worker<S>>,
     slot: Rc<Slot>,
@@ -73,17 +74,23 @@ pub(crate) struct Connection<S: Application> {
 /// Why [`Connection::busy`] returned.
 enum End {
     /// Every request has its response. There may be more requests.
-    Idle(TcpStream),
+    Idle,
     /// The last response is written.
-    Last(TcpStream),
+    Last,
     /// The client has gone or was cut.
     Closed,
 }
 
 impl<S: Application> Connection<S> {
-    pub(crate) fn new(peer: SocketAddr, worker: Rc<Worker<S>>, load: Load) -> Self {
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        worker: Rc<Worker<S>>,
+        load: Load,
+    ) -> Self {
         let slot = worker.idle.slot();
         Self {
+            stream: Rc::new(stream),
             peer,
             worker,
             slot,
@@ -93,120 +100,116 @@ impl<S: Application> Connection<S> {
 
     /// Serves until either side ends the connection. A new or parked connection holds its socket, this
     /// future and itself, but no buffer.
-    pub(crate) async fn serve(self: Box<Self>, stream: TcpStream, place: Place) {
-        let mut first = None;
-        let poll_first = |cx: &mut Context<'_>| {
-            self.poll_first(&stream, cx)
-                .map(|seat_and_bytes| first = seat_and_bytes)
-        };
-        if !self.silent(State::New, Instant::now(), poll_first).await {
+    pub(crate) async fn serve(mut self: Box<Self>, place: Place) {
+        let first = self
+            .silent(State::New, Instant::now(), |cx| self.poll_first(cx))
+            .await;
+        let Some(first) = first else {
             return;
-        }
-        let first_byte = Instant::now();
+        };
+        // The time for the first head begins with its first byte, and includes waiting for a seat.
+        // Otherwise each half head would hold a seat for the whole time, one after the other.
+        let deadline = after(Instant::now(), self.worker.limits().step_timeout);
         let (seat, unread) = match first {
             Some(seat_and_bytes) => seat_and_bytes,
-            None => match self.seat(&stream).await {
+            None => match self.seat().await {
                 Some(seat) => (seat, Bytes::new()),
                 None => return,
             },
         };
         drop(place);
-        if let Some(last) = self.seated(stream, unread, first_byte).await {
-            Box::pin(self.linger(last, seat)).await;
+        let exchange = self.exchange(unread, Some(deadline));
+        if self.seated(exchange).await {
+            self.close_writing();
+            Box::pin(self.linger(seat)).await;
         }
     }
 
     /// Waits for the first bytes. If a seat is free, takes it and reads them: a read costs no more than a
     /// look. Otherwise, and at the end of the stream, returns `None` and leaves the bytes with the kernel.
-    fn poll_first(&self, stream: &TcpStream, cx: &mut Context<'_>) -> Poll<Option<(Seat, Bytes)>> {
+    fn poll_first(&self, cx: &mut Context<'_>) -> Poll<Option<(Seat, Bytes)>> {
         let Some(seat) = self.worker.room.free_seat() else {
             let mut space = [0];
-            return stream
-                .poll_peek(cx, &mut ReadBuf::new(&mut space))
-                .map(|_| None);
+            let mut buffer = ReadBuf::new(&mut space);
+            return self.stream.poll_peek(cx, &mut buffer).map(|_| None);
         };
         let mut space = [const { MaybeUninit::uninit() }; FIRST_READ_LEN];
         let mut buffer = ReadBuf::uninit(&mut space);
         // The next read meets the end, or an error, again.
-        let _ = ready!(poll_read(stream, cx, &mut buffer));
+        let _ = ready!(poll_read(&self.stream, cx, &mut buffer));
         let has_bytes = !buffer.filled().is_empty();
         Poll::Ready(has_bytes.then(|| (seat, Bytes::copy_from_slice(buffer.filled()))))
     }
 
-    /// Serves requests, of which `unread` has been read already. Returns the stream if its last response is
-    /// written.
-    ///
-    /// The time for the first head begins with its first byte, and includes waiting for a seat. Otherwise
-    /// each half head would hold a seat for the whole time, one after the other.
-    async fn seated(
-        &self,
-        mut stream: TcpStream,
-        mut unread: Bytes,
-        first_byte: Instant,
-    ) -> Option<TcpStream> {
-        let mut deadline = Some(after(first_byte, self.worker.limits().step_timeout));
+    /// Serves requests. Returns whether the last response is written.
+    async fn seated(&self, mut exchange: Box<Exchange<S, Socket>>) -> bool {
         loop {
-            let end = self
-                .busy(stream, mem::take(&mut unread), deadline.take())
-                .await;
+            let end = self.busy(exchange).await;
             self.worker.idle.cool(&self.slot);
             match end {
-                End::Idle(idle) => {
-                    stream = idle;
-                    let since = self.slot.idle_since();
-                    let poll_readable =
-                        |cx: &mut Context<'_>| stream.poll_read_ready(cx).map(|_| ());
-                    if !self.silent(State::Parked, since, poll_readable).await {
-                        return Some(stream);
-                    }
-                }
-                End::Last(last) => return Some(last),
-                End::Closed => return None,
+                End::Idle => {}
+                End::Last => return true,
+                End::Closed => return false,
             }
+            let readable = self
+                .silent(State::Parked, self.slot.idle_since(), |cx| {
+                    self.stream.poll_read_ready(cx)
+                })
+                .await;
+            if readable.is_none() {
+                return true;
+            }
+            exchange = self.exchange(Bytes::new(), None);
         }
     }
 
-    /// Waits for a byte, as a new or a parked connection. Returns whether there is something to read, which
-    /// may be the end or an error. Otherwise the connection is to close.
-    async fn silent(
+    /// Waits until there is something to read, which may be the end or an error, as a new or a parked
+    /// connection. Returns what `poll_readable` does, or `None` if the connection is to close.
+    async fn silent<T>(
         &self,
         state: State,
         since: Instant,
-        mut poll_readable: impl FnMut(&mut Context<'_>) -> Poll<()>,
-    ) -> bool {
+        mut poll_readable: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Option<T> {
         let idle = &self.worker.idle;
         let mut has_entered = false;
-        let mut is_readable = poll_fn(|cx| {
-            if poll_readable(cx).is_ready() {
-                return Poll::Ready(true);
+        let mut readable = poll_fn(|cx| {
+            if let Poll::Ready(readable) = poll_readable(cx) {
+                return Poll::Ready(Some(readable));
             }
             if !has_entered {
                 idle.enter(&self.slot, state, since, cx.waker());
                 has_entered = true;
             }
             if self.slot.must_close() {
-                return Poll::Ready(false);
+                return Poll::Ready(None);
             }
             Poll::Pending
         })
         .await;
-        if !is_readable {
+        if readable.is_none() {
             // Bytes that have already arrived are served. The event loop may not have seen them yet.
             yield_now().await;
-            is_readable = poll_fn(|cx| Poll::Ready(poll_readable(cx).is_ready())).await;
+            readable = poll_fn(|cx| {
+                Poll::Ready(match poll_readable(cx) {
+                    Poll::Ready(readable) => Some(readable),
+                    Poll::Pending => None,
+                })
+            })
+            .await;
         }
         idle.busy(&self.slot);
-        is_readable
+        readable
     }
 
     /// Takes a seat, or waits for one in the order of arrival. Returns `None` if the client resets the
     /// connection meanwhile.
-    async fn seat(&self, stream: &TcpStream) -> Option<Seat> {
+    async fn seat(&self) -> Option<Seat> {
         if let Some(seat) = self.worker.room.free_seat() {
             return Some(seat);
         }
         let mut seat = Box::pin(self.worker.room.seat());
-        let mut broken = Box::pin(stream.ready(Interest::ERROR));
+        let mut broken = Box::pin(self.stream.ready(Interest::ERROR));
         poll_fn(|cx| {
             if broken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
@@ -217,9 +220,8 @@ impl<S: Application> Connection<S> {
     }
 
     /// Runs hyper until the connection is idle and has no warm place, or has ended.
-    async fn busy(&self, stream: TcpStream, unread: Bytes, deadline: Option<Instant>) -> End {
+    async fn busy(&self, mut exchange: Box<Exchange<S, Socket>>) -> End {
         let idle = &self.worker.idle;
-        let mut exchange = self.exchange(Socket(Rc::new(stream)), unread, deadline);
         loop {
             let event = poll_fn(|cx| {
                 let requests = exchange.requests();
@@ -243,48 +245,49 @@ impl<S: Application> Connection<S> {
                 }
             })
             .await;
-            let (socket, unread) = match event {
-                Event::Idle | Event::Restart => exchange.into_parts(),
-                Event::Overdue | Event::Http2 | Event::Ended => {
-                    (exchange.into_stream(), Bytes::new())
-                }
-            };
-            match event {
-                Event::Idle | Event::Restart if !unread.is_empty() => {
+            return match event {
+                Event::Idle | Event::Restart => {
+                    let (_, unread) = exchange.into_parts();
+                    if unread.is_empty() {
+                        return End::Idle;
+                    }
                     // The beginning of a head.
                     let deadline = after(Instant::now(), self.worker.limits().step_timeout);
-                    exchange = self.exchange(socket, unread, Some(deadline));
+                    exchange = self.exchange(unread, Some(deadline));
                     continue;
                 }
-                _ => {}
-            }
-            let Some(stream) = Rc::into_inner(socket.0) else {
-                return End::Closed;
-            };
-            return match event {
-                Event::Idle | Event::Restart => End::Idle(stream),
-                Event::Ended => End::Last(stream),
+                Event::Ended => End::Last,
                 Event::Http2 => {
                     // The client gets it, or has gone.
-                    let _ = stream.try_write(HTTP_1_ONLY);
-                    End::Last(stream)
+                    let _ = self.stream.try_write(HTTP_1_ONLY);
+                    End::Last
                 }
                 Event::Overdue => {
-                    reset(stream);
+                    self.reset();
                     End::Closed
                 }
             };
         }
     }
 
-    fn exchange(
-        &self,
-        socket: Socket,
-        unread: Bytes,
-        deadline: Option<Instant>,
-    ) -> Box<Exchange<S, Socket>> {
+    fn exchange(&self, unread: Bytes, deadline: Option<Instant>) -> Box<Exchange<S, Socket>> {
+        let socket = Socket(Rc::clone(&self.stream));
         let engine = Rc::clone(&self.worker.engine);
         Box::new(Exchange::new(socket, self.peer, engine, unread, deadline))
+    }
+
+    /// Closes our side. An error means that the client has gone, which the next read meets as well.
+    fn close_writing(&mut self) {
+        // No exchange has it any more, and to shut it down never waits.
+        if let Some(stream) = Rc::get_mut(&mut self.stream) {
+            let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    /// Makes the connection close without leaving anything with the kernel.
+    fn reset(&self) {
+        // Otherwise it closes like any other.
+        let _ = self.stream.set_zero_linger();
     }
 
     /// Lingering close (RFC 9112 §9.6). Closing with unread bytes would reset the connection, and the last
@@ -293,10 +296,10 @@ impl<S: Application> Connection<S> {
     ///
     /// If the client is late, or others need the descriptor, the connection is reset: what the client has
     /// not taken does not stay with the kernel.
-    async fn linger(&self, stream: TcpStream, seat: Seat) {
+    async fn linger(&self, seat: Seat) {
         let mut lingering = pin!(self.worker.room.linger(seat));
         let mut right = None;
-        let mut reading = pin!(self.read_off(stream));
+        let mut reading = pin!(self.read_off());
         poll_fn(|cx| {
             if right.is_none()
                 && let Poll::Ready(got) = lingering.as_mut().poll(cx)
@@ -308,9 +311,8 @@ impl<S: Application> Connection<S> {
         .await;
     }
 
-    async fn read_off(&self, mut stream: TcpStream) {
-        // An error means that the client has gone. The first read meets it again.
-        let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
+    async fn read_off(&self) {
+        let stream = &*self.stream;
         let since = Instant::now();
         let mut left = MAX_LINGER_LEN;
         let mut has_taken = false;
@@ -327,7 +329,7 @@ impl<S: Application> Connection<S> {
                     return Poll::Pending;
                 }
                 let _ = ready!(stream.poll_read_ready(cx));
-                if turn == LINGER_TURN_LEN && is_taken(&stream) {
+                if turn == LINGER_TURN_LEN && is_taken(stream) {
                     has_taken = true;
                     return Poll::Ready(true);
                 }
@@ -352,11 +354,11 @@ impl<S: Application> Connection<S> {
                 }
             })
             .await;
-            has_taken = is_taken(&stream);
+            has_taken = is_taken(stream);
         }
         self.worker.idle.busy(&self.slot);
         if !has_taken {
-            reset(stream);
+            self.reset();
         }
     }
 }
@@ -397,13 +399,6 @@ fn poll_read(
 /// a connection is over, and no longer has a peer.
 fn is_taken(stream: &TcpStream) -> bool {
     stream.peer_addr().is_err()
-}
-
-/// Closes without leaving anything with the kernel.
-fn reset(stream: TcpStream) {
-    // Otherwise it closes like any other.
-    let _ = stream.set_zero_linger();
-    drop(stream);
 }
 
 /// A socket that hyper has, and that can be watched meanwhile.

@@ -54,8 +54,8 @@ impl<S: Application> Worker<S> {
 
     fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, place: Place, load: Load) {
         self.arrived.notify_one();
-        let connection = Connection::new(peer, self, load);
-        spawn_local(Box::new(connection).serve(stream, place));
+        let connection = Connection::new(stream, peer, self, load);
+        spawn_local(Box::new(connection).serve(place));
     }
 
     /// Sweeps while there are connections; without one it does not wake up. Keeps each time limit of
