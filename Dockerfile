@@ -4,7 +4,7 @@ COPY . .
 # The standard library for musl, where it is not installed yet; `docker build --platform` needs no more.
 RUN libc=$(rustc --print target-libdir --target "$(.ci/build-static --target)") \
     && { test -d "$libc" || rustup target add "$(.ci/build-static --target)"; } \
-    && .ci/build-static
+    && .ci/build-static && .ci/third-party-licenses > target/static/THIRD-PARTY-LICENSES
 
 FROM scratch
 LABEL org.opencontainers.image.title="resource-server" \
@@ -12,6 +12,7 @@ LABEL org.opencontainers.image.title="resource-server" \
     org.opencontainers.image.licenses="MIT OR Apache-2.0" \
     org.opencontainers.image.version="0.1.0"
 COPY LICENSE-* /licenses/
+COPY --from=build /build/target/static/THIRD-PARTY-LICENSES /licenses/
 COPY --from=build /build/target/static/resource-server /resource-server
 ENV API_HOST=0.0.0.0
 EXPOSE 5000

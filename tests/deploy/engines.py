@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the image with an engine, podman with runc, and gives it no more than the engine can start with.
+"""Builds the image by the Dockerfile, checks what is in it, and runs it with podman and runc, with no more than runc
+can start with.
 
-    tests/deploy/engines.py
+    tests/deploy/engines.py          with this machine's compiler in the place of an image from a registry
+    tests/deploy/engines.py image    builds the last stage alone, around the binary of .ci/build-static, and runs nothing
 
-The Dockerfile builds the image, with this machine's compiler in the place of an image from a registry.
-RESOURCE_SERVER_BIN names a static binary to spare that. Exits with 78 where the engine cannot run any
+RESOURCE_SERVER_BIN names a static binary to spare the first stage. Exits with 78 where the engine cannot run any
 container, and says why.
 """
 
@@ -20,9 +21,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from support import ROOT, SECRET, ask, bearer, check, find, finish, free_port, wait_until
+from support import (ROOT, SECRET, STATIC, UNOBTAINABLE, ask, bearer, check, finish, free_port, require,
+                     wait_until)
 
-UNOBTAINABLE = 78
 BUSY, IDLE, SECONDS = 64, 256, 4
 # The statuses of podman that say: the engine failed, not the program.
 ENGINE_FAILED = (125, 126)
@@ -63,14 +64,16 @@ class Engine:
         # The folder is where conmon notes that memory ran out.
         return command(*self.podman, *arguments, env=self.environment, cwd=self.folder, **options)
 
-    def build(self):
-        """The image by the Dockerfile, or of its last stage alone around a binary that is built already."""
+    def build(self, binary):
+        """The image by the Dockerfile, or of its last stage alone around `binary`."""
         options = ["--isolation", "chroot", "--format", "docker", "--pull=never", *LIMITS]
         stages = (ROOT / "Dockerfile").read_text()
-        if binary := os.environ.get("RESOURCE_SERVER_BIN"):
+        if binary:
             built = self.folder / "built/build/target/static"
             built.mkdir(parents=True)
             shutil.copy(binary, built / "resource-server")
+            with open(built / "THIRD-PARTY-LICENSES", "wb") as file:
+                subprocess.run([ROOT / ".ci/third-party-licenses"], stdout=file, check=True)
             stages = stages[stages.index("FROM scratch"):]
             options += ["--build-context", f"build={self.folder}/built"]
         else:
@@ -171,6 +174,38 @@ def load(port):
     return is_right, f"{statuses} {report} {errors}", rate, idle
 
 
+def image(engine):
+    """The image holds the binary and licences alone, and is configured as Cargo.toml and README.md say."""
+    [found] = json.loads(engine("image", "inspect", "resource-server")[1])
+    config = found["Config"]
+    package = dict(re.findall(r'^(\w[\w-]*) = "(.*)"$', (ROOT / "Cargo.toml").read_text().split("\n[")[0], re.MULTILINE))
+    for name, value, expected in (
+        ("user", config["User"], "65534:65534"),
+        ("entry point", config["Entrypoint"], ["/resource-server"]),
+        ("ports", list(config["ExposedPorts"]), ["5000/tcp"]),
+        ("health check", found["Healthcheck"]["Test"], ["CMD", "/resource-server", "health"]),
+        # In nanoseconds: the container is healthy after the first check.
+        ("healthy within 5 s", found["Healthcheck"].get("Interval", 30e9) <= 4e9, True),
+        ("address", "API_HOST=0.0.0.0" in config["Env"], True),
+        *((label, config["Labels"].get(f"org.opencontainers.image.{label}"), package[field]) for label, field in {
+            "title": "name", "description": "description", "licenses": "license", "version": "version"}.items()),
+    ):
+        check(f"image: {name}", value == expected, value)
+    root = pathlib.Path(engine("image", "mount", "resource-server")[1].strip())
+    files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+    check("image: files", files == ["licenses/LICENSE-APACHE", "licenses/LICENSE-MIT", "licenses/THIRD-PARTY-LICENSES",
+                                    "resource-server"], files)
+    licenses = (root / files[2]).read_text()
+    target = command(ROOT / ".ci/build-static", "--target")[1].strip()
+    tree = command("cargo", "tree", "--locked", "-e", "normal", "--target", target, "--prefix", "none", cwd=ROOT)[1]
+    crates = {" ".join(line.split()[:2]).replace(" v", " ") for line in tree.splitlines() if line} - {
+        f"{package['name']} {package['version']}"}
+    # A heading, and a text before the next one.
+    texts = dict(re.findall(r"^==== (.*?)(?:[:,].*)? ====\n((?:(?!====).*\n)*)", licenses, re.MULTILINE))
+    missing = [crate for crate in crates | {"Rust's standard library", "musl"} if len(texts.get(crate, "")) < 500]
+    check(f"image: the licences of {len(crates)} crates, the standard library and musl", crates and not missing, missing)
+
+
 def confinement(engine):
     container = Container(engine)
     status = pathlib.Path(f"/proc/{container.pid}/status").read_text()
@@ -264,37 +299,42 @@ def unreadable_secret(engine):
 
 
 def main():
-    if missing := [program for program in ("podman", "runc", "wrk") if not find(program)]:
-        print(f"{missing[0]} is not installed: .ci/run install")
-        sys.exit(77)
+    runs = sys.argv[1:] != ["image"]
+    require("podman", *(["runc", "wrk"] if runs else []))
     with tempfile.TemporaryDirectory(prefix="engines-") as folder:
         os.chmod(folder, 0o755)  # of the mounted secret only its own mode decides
         engine = Engine(pathlib.Path(folder))
         try:
-            status, _, errors = engine.build()
+            status, _, errors = engine.build(os.environ.get("RESOURCE_SERVER_BIN") or (None if runs else STATIC))
             check("the image builds", status == 0, errors)
-            if status != 0:
-                finish()
-            status, _, errors = engine.run("--rm", "--env", f"JWT_SECRET={SECRET}", arguments=["token"])
-            if status in ENGINE_FAILED:
-                print(f"podman with runc runs no container on this machine: {errors.strip()[-500:]}")
-                sys.exit(UNOBTAINABLE)
-            for name, test in {
-                "confinement": lambda: confinement(engine),
-                # The least that runc starts with. Its own process for a health check does not fit beside the load.
-                "4 MiB": lambda: memory(engine, 4, checks_health=False),
-                "6 MiB": lambda: memory(engine, 6, checks_health=True),
-                "a tenth of a processor": lambda: processor(engine),
-                "one process": lambda: processes(engine),
-                "an unreadable secret": lambda: unreadable_secret(engine),
-            }.items():
-                try:
-                    test()
-                except (OSError, RuntimeError, http.client.HTTPException, subprocess.TimeoutExpired) as error:
-                    check(name, False, repr(error))
+            if status == 0:
+                image(engine)
+                if runs:
+                    run(engine)
         finally:
+            engine("image", "unmount", "--all")
             engine("rm", "--all", "--force", "--time", "0")
     finish()
+
+
+def run(engine):
+    status, _, errors = engine.run("--rm", "--env", f"JWT_SECRET={SECRET}", arguments=["token"])
+    if status in ENGINE_FAILED:
+        print(f"podman with runc runs no container on this machine: {errors.strip()[-500:]}")
+        sys.exit(UNOBTAINABLE)
+    for name, test in {
+        "confinement": lambda: confinement(engine),
+        # The least that runc starts with. Its own process for a health check does not fit beside the load.
+        "4 MiB": lambda: memory(engine, 4, checks_health=False),
+        "6 MiB": lambda: memory(engine, 6, checks_health=True),
+        "a tenth of a processor": lambda: processor(engine),
+        "one process": lambda: processes(engine),
+        "an unreadable secret": lambda: unreadable_secret(engine),
+    }.items():
+        try:
+            test()
+        except (OSError, RuntimeError, http.client.HTTPException, subprocess.TimeoutExpired) as error:
+            check(name, False, repr(error))
 
 
 if __name__ == "__main__":

