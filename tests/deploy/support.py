@@ -152,8 +152,9 @@ class Server(Child):
     """This server, on a port that the system chooses and its first line names."""
 
     def __init__(self, *command, stderr=None, dies_with_parent=True, **variables):
+        secret = {} if "JWT_SECRET_FILE" in variables else {"JWT_SECRET": SECRET}
         super().__init__(command, dies_with_parent, stdout=subprocess.PIPE, stderr=stderr, text=True,
-                         env={"API_PORT": "0", "API_WORKERS": "1", "JWT_SECRET": SECRET} | variables)
+                         env={"API_PORT": "0", "API_WORKERS": "1"} | secret | variables)
         line = self.child.stdout.readline()
         if not line.startswith("listening on "):
             self.stop()
@@ -197,7 +198,7 @@ def token(claims, secret=SECRET, header=None):
 
     parts = [json.dumps(part).encode() for part in (header or {"alg": "HS256"}, claims)]
     signing_input = b".".join(map(encoded, parts))
-    mac = hmac.digest(secret.encode(), signing_input, hashlib.sha256)
+    mac = hmac.digest(secret if isinstance(secret, bytes) else secret.encode(), signing_input, hashlib.sha256)
     return (signing_input + b"." + encoded(mac)).decode()
 
 
