@@ -11,17 +11,14 @@ The requests are those that a width or an order of bytes could decide: times, us
 two, heads and tokens around their limits, every character at the ends of a token's parts.
 """
 
-import base64
 import collections
-import hashlib
-import hmac
 import os
 import re
 import socket
-import subprocess
 import sys
 
-SECRET = b"a secret that only this test uses"
+from support import SECRET, Server, b64, check, finish, sign_parts
+
 HOST = b"Host: api.example\r\n"
 # An emulator takes its time.
 TIMEOUT = 60
@@ -48,17 +45,8 @@ NUMBERS = [str(n) for n in AROUND] + [str(-n) for n in AROUND] + [
 SIZES = sorted({0, 1, 5, *(n for power in POWERS for n in (power - 1, power, power + 1, power + 5))})
 
 
-def b64(content):
-    return base64.urlsafe_b64encode(content).rstrip(b"=")
-
-
 def sign(claims, header=b'{"alg":"HS256","typ":"JWT"}', secret=SECRET):
     return sign_parts(b64(header), b64(claims), secret)
-
-
-def sign_parts(header, payload, secret=SECRET):
-    signing_input = header + b"." + payload
-    return signing_input + b"." + b64(hmac.new(secret, signing_input, hashlib.sha256).digest())
 
 
 def bearer(token, target=b"/auth"):
@@ -130,55 +118,40 @@ def requests():
             yield f"{method} chunk {size:x}", start + b"Transfer-Encoding: chunked\r\n\r\n%x\r\nhello\r\n0\r\n\r\n" % size + follower
 
 
-class Server:
-    def __init__(self, command, variables):
-        environment = {"API_PORT": "0", "API_WORKERS": "1", "JWT_SECRET": SECRET.decode(), **variables}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if not line.startswith("listening"):
-            sys.exit(f"{command} does not start: {line!r}")
-        self.address = ("127.0.0.1", int(line.rsplit(":", 1)[1]))
-
-    def ask(self, request):
-        """All that comes back until the server closes, less the date."""
-        with socket.create_connection(self.address, timeout=TIMEOUT) as connection:
-            answer = b""
-            try:
-                connection.sendall(request)
-                connection.shutdown(socket.SHUT_WR)
-                while part := connection.recv(65536):
-                    answer += part
-            except ConnectionError as error:
-                answer += f"({type(error).__name__})".encode()
-        return re.sub(rb"date: [^\r]*\r\n", b"", answer, flags=re.IGNORECASE)
-
-    def stop(self):
-        self.process.terminate()
-        if self.process.wait(timeout=TIMEOUT) != 0:
-            sys.exit(f"{self.process.args} ends with {self.process.returncode}")
+def ask(server, request):
+    """All that comes back until the server closes, less the date."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
+        answer = b""
+        try:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65536):
+                answer += part
+        except ConnectionError as error:
+            answer += f"({type(error).__name__})".encode()
+    return re.sub(rb"date: [^\r]*\r\n", b"", answer, flags=re.IGNORECASE)
 
 
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    reference, command = sys.argv[1], sys.argv[2:]
-    asked, different, statuses = 0, 0, collections.Counter()
+    reference, command = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    asked, statuses = 0, collections.Counter()
     for setting, variables in SETTINGS.items():
-        servers = [Server([os.path.abspath(reference)], variables), Server(command, variables)]
-        for name, request in requests():
-            expected, found = (server.ask(request) for server in servers)
-            asked += 1
-            statuses.update(re.findall(rb"^HTTP/1.1 (\d+)", expected, re.MULTILINE))
-            if expected != found:
-                different += 1
-                print(f"{setting}: {name}\n  {expected[:600]!r}\n  {found[:600]!r}", file=sys.stderr)
-        for server in servers:
-            server.stop()
+        with Server(reference, **variables) as expecting, Server(*command, **variables) as tried:
+            for name, request in requests():
+                expected, found = (ask(server, request) for server in (expecting, tried))
+                asked += 1
+                statuses.update(re.findall(rb"^HTTP/1.1 (\d+)", expected, re.MULTILINE))
+                check(f"{setting}: {name}", expected == found, f"\n  {expected[:600]!r}\n  {found[:600]!r}")
+            ends = expecting.stop(), tried.stop(TIMEOUT)
+            check(f"{setting}: both end with 0", ends == (0, 0), ends)
     # Two that fail alike agree too.
     missing = {b"200", b"400", b"401", b"403", b"405", b"431"} - set(statuses)
-    print(f"platforms: {asked} requests, {different} answered differently by {' '.join(command)}")
-    if different or missing or asked < MIN_REQUESTS:
-        sys.exit(f"no response had the status {sorted(missing)}" if missing else 1)
+    check("every status was seen", not missing, missing)
+    print(f"{asked} requests to {' '.join(command)}")
+    check("there are many requests", asked >= MIN_REQUESTS, asked)
+    finish()
 
 
 if __name__ == "__main__":

@@ -192,14 +192,20 @@ class Instance:
         self.process.stop()
 
 
-def token(claims, secret=SECRET, header=None):
-    def encoded(data):
-        return base64.urlsafe_b64encode(data).rstrip(b"=")
+def b64(content):
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
 
-    parts = [json.dumps(part).encode() for part in (header or {"alg": "HS256"}, claims)]
-    signing_input = b".".join(map(encoded, parts))
-    mac = hmac.digest(secret if isinstance(secret, bytes) else secret.encode(), signing_input, hashlib.sha256)
-    return (signing_input + b"." + encoded(mac)).decode()
+
+def sign_parts(header, payload, secret=SECRET):
+    """A token of parts that are encoded already, whatever they are."""
+    key = secret if isinstance(secret, bytes) else secret.encode()
+    signing_input = header + b"." + payload
+    return signing_input + b"." + b64(hmac.digest(key, signing_input, hashlib.sha256))
+
+
+def token(claims, secret=SECRET, header=None):
+    parts = [b64(json.dumps(part).encode()) for part in (header or {"alg": "HS256"}, claims)]
+    return sign_parts(*parts, secret).decode()
 
 
 def bearer(*arguments, **options):
