@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from support import MISSING_TOOL, ROOT, STATIC, Child, Server, ask, check, finish, require, server_binary
@@ -96,13 +97,13 @@ def accept_errors():
         print("strace may not trace here")
         sys.exit(MISSING_TOOL)
     binary = server_binary()
-    for workers in ("1", "2"):
-        for error in ERRORS:
-            with tempfile.TemporaryFile("w+") as log:
-                fail_to_accept(binary, error, workers, log)
+    # All at once: they wait most of the time.
+    with ThreadPoolExecutor(2 * len(ERRORS)) as pool:
+        for done in [pool.submit(fail_to_accept, binary, error, workers) for workers in "12" for error in ERRORS]:
+            done.result()
 
 
-def fail_to_accept(binary, error, workers, log):
+def fail_to_accept(binary, error, workers):
     # With -D the child is the server, and strace its grandchild.
     strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4",
               "-e", f"inject=accept4:error={error}:when={GOOD + 1}..{GOOD + BAD}"]
@@ -115,7 +116,8 @@ def fail_to_accept(binary, error, workers, log):
         response = connection.getresponse()
         return response.read() and response.status == 200
 
-    with Server(*strace, binary, stderr=log, API_WORKERS=workers) as server:
+    with (tempfile.TemporaryFile("w+") as log,
+          Server(*strace, binary, stderr=log, API_WORKERS=workers) as server):
         # The call after the last connection finds none, and is one more.
         idle = [connect() for _ in range(GOOD - 1)]
         served_first = all(map(is_served, idle))
@@ -130,8 +132,8 @@ def fail_to_accept(binary, error, workers, log):
             connection.auto_open = 0  # the same connection, not a new one
         kept = all(connection.sock and is_served(connection) for connection in idle)
         status = server.stop(5)
-    log.seek(0)
-    lines = log.read().splitlines()
+        log.seek(0)
+        lines = log.read().splitlines()
     name = f"{error}, {workers} workers"
     check(f"{name}: served before and after", served_first and served_again, (served_first, served_again))
     check(f"{name}: the errors take their time, and no processor", seconds > BAD / 50 / 2 and share < 0.1,
