@@ -1,7 +1,7 @@
 FROM rust:1-slim AS build
 WORKDIR /build
 COPY . .
-# The standard library for musl, where it is not installed yet; `docker build --platform` needs no more.
+# Installs the standard library for musl unless it is there; `docker build --platform` needs nothing else.
 RUN libc=$(rustc --print target-libdir --target "$(.ci/build-static --target)") \
     && { test -d "$libc" || rustup target add "$(.ci/build-static --target)"; } \
     && .ci/build-static && .ci/third-party-licenses > target/static/THIRD-PARTY-LICENSES
@@ -17,7 +17,7 @@ COPY --from=build /build/target/static/resource-server /resource-server
 ENV API_HOST=0.0.0.0
 EXPOSE 5000
 USER 65534:65534
-# The first check comes after one interval, by default 30 s. Only Docker 25 and later have a shorter one for
-# the start (--start-interval), so this one is short throughout. The check itself ends within 2 s.
+# The first check comes after one interval. Only Docker 25 and later have a shorter one for the start
+# (--start-interval), so this one is short throughout. The check itself ends within 2 s.
 HEALTHCHECK --interval=3s --timeout=3s CMD ["/resource-server", "health"]
 ENTRYPOINT ["/resource-server"]

@@ -133,8 +133,8 @@ class Container(Server):
 
 
 def load(url, seconds=5):
-    """Requests with good and with bad tokens at the same time, 32 connections each, as fast as they are answered;
-    how many were, per second."""
+    """Sends good and bad tokens at once, each on 32 connections, as fast as responses come. Returns the requests per
+    second."""
     tokens = {bearer({"sub": "a"}): True, bearer({"sub": "a"}, secret="x" * 32): False}
     processes = [subprocess.Popen(["wrk", "-t1", "-c32", f"-d{seconds}s", "--timeout", "10s", "-H", field,
                                    f"{url}/resource/secret"], stdout=subprocess.PIPE, text=True) for field in tokens]
@@ -143,7 +143,7 @@ def load(url, seconds=5):
         report = process.communicate()[0]
         requests = int(re.search(r"(\d+) requests in|$", report)[1] or 0)
         rejected = int((re.search(r"Non-2xx or 3xx responses: (\d+)", report) or [0, 0])[1])
-        check(f"every {'good' if is_good else 'bad'} token gets its verdict", process.returncode == 0 and requests > 0
+        check(f"every {'good' if is_good else 'bad'} token gets its response", process.returncode == 0 and requests > 0
               and "Socket errors" not in report and rejected == (0 if is_good else requests), report)
         total += requests
     return total // seconds

@@ -25,7 +25,7 @@ from support import (ROOT, SECRET, STATIC, UNOBTAINABLE, ask, bearer, check, fin
                      wait_until)
 
 BUSY, IDLE, SECONDS = 64, 256, 4
-# The statuses of podman that say: the engine failed, not the program.
+# The exit statuses of podman for a failure of the engine rather than of the program.
 ENGINE_FAILED = (125, 126)
 # Without systemd.
 CONFIGURATION = """
@@ -42,12 +42,12 @@ LIMITS = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=512:512"]
 
 
 def command(*arguments, timeout=60, **options):
-    """Its status, output and errors. Files, as what an engine leaves running would hold a pipe open."""
+    """The status, output and errors. These go to files: a process that the engine leaves behind would keep pipes open."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         status = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
                                 timeout=timeout, **options).returncode
         output.seek(0), errors.seek(0)
-        # No systemd runs the health check; the test does.
+        # podman warns that no systemd runs the health check.
         lines = [line for line in errors if "healthcheck" not in line]
         return status, output.read(), "".join(lines)
 
@@ -61,7 +61,7 @@ class Engine:
                        "--tmpdir", f"{folder}/tmp", "--storage-driver", "vfs"]
 
     def __call__(self, *arguments, **options):
-        # The folder is where conmon notes that memory ran out.
+        # conmon reports in the current folder that memory ran out.
         return command(*self.podman, *arguments, env=self.environment, cwd=self.folder, **options)
 
     def build(self, binary):
@@ -112,7 +112,7 @@ class Container:
         self.engine, self.port = engine, free_port()
         options = ["--detach", "--env", f"API_PORT={self.port}", "--env", "API_WORKERS=1",
                    "--env", f"JWT_SECRET={SECRET}", *options]
-        # With --pids-limit 1 it depends on chance how many threads runc itself has.
+        # With --pids-limit 1 the start depends on the number of runc's own threads, which varies.
         for self.tries in range(1, 11):
             self.started = time.monotonic()
             status, output, errors = engine.run(*options)
@@ -160,7 +160,7 @@ def request_on(connection):
 
 
 def load(port):
-    """Requests as fast as 64 connections take them, beside 256 that stay open, which the caller holds."""
+    """Requests as fast as 64 connections take them, beside 256 idle ones, which are returned open."""
     idle = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(IDLE)]
     statuses = {request_on(connection) for connection in idle}
     _, report, errors = command("wrk", "-t1", f"-c{BUSY}", f"-d{SECONDS}s", "--timeout", "10s",
@@ -217,10 +217,10 @@ def confinement(engine):
     root = [line.split() for line in pathlib.Path(f"/proc/{container.pid}/mountinfo").read_text().splitlines()]
     check("the root is read-only", [line[5].startswith("ro") for line in root if line[4] == "/"] == [True], root)
     _, printed, errors = engine("exec", container.id, "/resource-server", "token", "--sub", "alice")
-    answer = ask(container.port, f"Authorization: Bearer {printed.strip()}", path="/resource/secret")
-    check("a token that `exec` prints is accepted", answer[0] == 200, (printed, errors, answer))
-    answer = ask(container.port, bearer({"sub": "a"}, secret="x" * 32), path="/resource/secret")
-    check("a token of another secret is not", answer[0] == 401, answer)
+    response = ask(container.port, f"Authorization: Bearer {printed.strip()}", path="/resource/secret")
+    check("a token that `exec` prints is accepted", response[0] == 200, (printed, errors, response))
+    response = ask(container.port, bearer({"sub": "a"}, secret="x" * 32), path="/resource/secret")
+    check("a token of another secret is not", response[0] == 401, response)
     status, taken = container.stop()
     check("it stops within a second with status 0", status == 0 and taken < 1, (status, taken))
     print(f"stopped after {taken:.2f} s", flush=True)

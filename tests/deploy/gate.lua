@@ -1,6 +1,6 @@
 -- Asks resource-server whether a request may pass: `http-request lua.gate URL`. Sets the variables
 -- txn.status (of the gate's response, 0 without one), txn.user and txn.reason. The method is GET, or
--- what the variable txn.ask holds.
+-- the value of the variable txn.ask.
 
 -- HAProxy's client knows five methods. A socket takes any, but one question each.
 local function ask_by_socket(method, url, values)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the gateway configurations of this folder, as they are, with the real gateways.
+"""Runs the gateway configurations of this folder with the real gateways.
 
     tests/deploy/gateways.py [NAME...]
 
-Only text is replaced: each of the ports 5000, 5001, 8000 and 8080 by a free one, /var/log/nginx by
-a temporary folder, and, to try an option, its mark (`#cookie `) by nothing. RESOURCE_SERVER_BIN
-names another binary than cargo's.
+The files run as they are, except that the ports 5000, 5001, 8000 and 8080 become free ones, /var/log/nginx becomes a
+temporary folder, and an option loses its mark (`#cookie `) when it is tried. RESOURCE_SERVER_BIN names a binary to use
+instead of cargo's.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ GATEWAYS = {
 
 
 def start(name, folder, ports, *options, file=None):
-    """A gateway that runs what is published, in a folder of its own."""
+    """A gateway with a published configuration, in a folder of its own."""
     program, arguments, published, _ = GATEWAYS[name]
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
     folder.chmod(0o755)
@@ -74,11 +74,11 @@ def start(name, folder, ports, *options, file=None):
     return process
 
 
-# --- The application, which is also a gate that keeps what it was asked ---------------------------
+# --- The application, which is also a gate that records its questions -----------------------------
 
 
 class Application(socketserver.ThreadingTCPServer):
-    """Responds with what reached it, as JSON. To a question under /auth it says yes."""
+    """Responds with the request that it received, as JSON. Says yes to every question under /auth."""
 
     allow_reuse_address = daemon_threads = True
     request_queue_size = 128
@@ -149,16 +149,16 @@ class Connection(socketserver.StreamRequestHandler):
 
 
 def users(seen):
-    """What an application takes for the user that folds names as CGI does."""
+    """The values that an application sees as the user if it folds names as CGI does."""
     return [value for name, value in seen["fields"]
             if re.sub(r"[^A-Z0-9]", "_", name.upper()) == "X_AUTH_REQUEST_USER"]
 
 
-# --- What holds for every gateway -----------------------------------------------------------------
+# --- The checks of every gateway ------------------------------------------------------------------
 
 
 class Guard:
-    """Asks a running gateway, and checks what comes of it."""
+    """Sends requests to a running gateway and checks the responses and what reaches the application."""
 
     def __init__(self, name, port, application):
         self.name, self.port, self.application = name, port, application
@@ -175,7 +175,7 @@ class Guard:
             return repr(error), http.client.HTTPMessage(), b""
 
     def passes(self, what, *fields, user="alice", content_len=0, may_reject=False, **options):
-        """Reaches the application once, with this user alone and nothing that is forged."""
+        """The request reaches the application once, with this user alone and nothing forged."""
         status, _, content = self.ask(*fields, **options)
         if may_reject and status == 400 and not self.requests:
             return self.check(what, True)
@@ -185,9 +185,9 @@ class Guard:
         self.check(what, holds and not re.search("forged|{http", str(self.requests)), status,
                    content, self.requests)
 
-    def is_refused(self, what, statuses, error, *fields, **options):
-        """Nothing reaches the application. `error` is that of the challenge, "" if it has none;
-        None if the challenge does not matter."""
+    def is_rejected(self, what, statuses, error, *fields, **options):
+        """The request does not reach the application. `error` is the one of the challenge: "" for a challenge without
+        one, None if any will do."""
         status, answer, content = self.ask(*fields, **options)
         challenges = answer.get_all("WWW-Authenticate", [])
         holds = status in statuses and not self.requests and (error is None or (
@@ -204,7 +204,7 @@ def check_tokens(guard):
         content = b"" if method in ("GET", "HEAD") else BIG
         guard.passes(f"{method} passes", good, plain, method=method, content=content,
                      content_len=len(content))
-        guard.is_refused(f"{method} without a token does not", [401], "", ORIGIN, plain,
+        guard.is_rejected(f"{method} without a token does not", [401], "", ORIGIN, plain,
                          method=method)
     guard.passes("chunked content passes", good, method="POST", chunked=b"3\r\nabc\r\n0\r\n\r\n",
                  content_len=3)
@@ -226,20 +226,20 @@ def check_tokens(guard):
         ("another secret's token", "invalid_token", bearer(ALICE, NEXT_SECRET)),
         ("another algorithm", "invalid_token", bearer(ALICE, header={"alg": "none"})),
     ):
-        guard.is_refused(f"{name} is refused", [401], error, ORIGIN, *fields)
-        guard.is_refused(f"{name} is refused beside a forged user and with content", [401], error,
+        guard.is_rejected(f"{name} is rejected", [401], error, ORIGIN, *fields)
+        guard.is_rejected(f"{name} is rejected beside a forged user and with content", [401], error,
                          ORIGIN, FORGED, *fields, method="POST", content=BIG)
     for claims in ({}, {"sub": "a b"}, {"sub": ""}, {"sub": "a" * 256}, {"sub": ["alice"]},
                    {"sub": "a\r\nX-Auth-Request-User: forged"}):
-        guard.is_refused(f"a token of {claims} is refused", [403], "insufficient_scope", ORIGIN,
+        guard.is_rejected(f"a token of {claims} is rejected", [403], "insufficient_scope", ORIGIN,
                          FORGED, bearer(claims))
     for fields in ([good, "Authorization: Bearer abc"], ["Authorization: Bearer abc", good]):
-        guard.is_refused("two tokens are refused", [400, 401], None, *fields)
+        guard.is_rejected("two tokens are rejected", [400, 401], None, *fields)
     pad = next(pad for pad in range(5950, 6100) if len(token(ALICE | {"pad": "x" * pad})) >= 8190)
     guard.passes("a token of 8,190 bytes or more passes", bearer(ALICE | {"pad": "x" * pad}))
     for value in (*("a" * length for length in (8_300, 12_000, 12_290, 16_300, 16_500, 100_000)),
                   "a\x01b", "a\xe9b", "a\tb", "a\x7fb"):
-        guard.is_refused(f"{value[:3]!r}, {len(value)} bytes, is the client's fault",
+        guard.is_rejected(f"{value[:3]!r}, {len(value)} bytes, is the client's fault",
                          [400, 401, 431], None, f"Authorization: Bearer {value}")
 
 
@@ -247,9 +247,9 @@ def check_scopes(guard):
     scoped, unscoped = (bearer(ALICE | {"scope": scope}) for scope in ("read admin", "read"))
     for path in ("/admin", "/admin/", "/admin/x?scope=read"):
         guard.passes(f"the scope opens {path}", scoped, path=path)
-        guard.is_refused(f"{path} needs the scope", [403], "insufficient_scope", ORIGIN, unscoped,
+        guard.is_rejected(f"{path} needs the scope", [403], "insufficient_scope", ORIGIN, unscoped,
                          path=path)
-        guard.is_refused(f"{path} needs a token", [401], "", ORIGIN, path=path)
+        guard.is_rejected(f"{path} needs a token", [401], "", ORIGIN, path=path)
     for path in ("//admin/x", "/./admin/x", "/x/../admin/x", "/%61dmin/x", "/%2e/admin/x",
                  "/;/../admin", "/x/%2e%2E/admin/x", "/x%2f..%2fadmin", "/%2Fadmin", "/\\admin",
                  "/ADMIN/../admin", "/x/..;/admin", "http://app.example/admin/x", "/admin#",
@@ -264,13 +264,13 @@ def check_scopes(guard):
 
 def check_identity(guard):
     good = bearer(ALICE)
-    # Every character that a name may have and CGI takes for an underscore.
+    # Every character of a field name that CGI turns into an underscore.
     for name in ("x-auth-request-user", "X-AUTH-REQUEST-USER", "X-Auth_Request-User",
                  *(f"X{c}Auth{c}Request{c}User" for c in "-_.!#$%&'*+^`|~")):
         guard.passes(f"a forged {name} does not pass", good, f"{name}: forged", may_reject=True)
         guard.passes(f"a forged {name} does not pass in a preflight", *PREFLIGHT, f"{name}: forged",
                      method="OPTIONS", user=None, may_reject=True)
-        guard.is_refused(f"a forged {name} is no token", [400, 401], None, f"{name}: forged")
+        guard.is_rejected(f"a forged {name} is no token", [400, 401], None, f"{name}: forged")
     for fields in ([good, FORGED, FORGED], [FORGED, good, FORGED.lower()],
                    [good, "X-Auth-Request-User:"],
                    [good, "Connection: X-Auth-Request-User", FORGED],
@@ -287,10 +287,10 @@ def check_identity(guard):
                      method="OPTIONS", user=None, path=path)
     guard.passes("OPTIONS with a token is asked about", good, method="OPTIONS")
     for fields in ([], PREFLIGHT[:1], PREFLIGHT[1:]):
-        guard.is_refused(f"OPTIONS with {fields} needs a token", [401], None, FORGED, *fields,
+        guard.is_rejected(f"OPTIONS with {fields} needs a token", [401], None, FORGED, *fields,
                          method="OPTIONS")
     for method, path in (("TRACE", "/"), ("FOO", "/"), ("options", "/"), ("CONNECT", "app:80")):
-        guard.is_refused(f"{method} needs a token", [400, 401, 404, 405, 501], None, FORGED,
+        guard.is_rejected(f"{method} needs a token", [400, 401, 404, 405, 501], None, FORGED,
                          *PREFLIGHT, method=method, path=path)
 
 
@@ -306,7 +306,7 @@ def check_streams(guard):
     accept = response.headers["Sec-WebSocket-Accept"]
     guard.check("a WebSocket passes", (accept, echo) == ("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", frame)
                 and users(guard.requests[-1]) == ["alice"], response.status, accept, echo)
-    guard.is_refused("a WebSocket needs a token", [401], None, *HANDSHAKE)
+    guard.is_rejected("a WebSocket needs a token", [401], None, *HANDSHAKE)
     guard.ask(good, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA")
     guard.check("no upgrade to h2c reaches the application", "h2c" not in str(guard.requests),
                 guard.requests)
@@ -325,7 +325,7 @@ def check_streams(guard):
 
 
 def check_log(guard, folder):
-    """Called when the gateway has ended, and so written everything."""
+    """Called after the gateway has ended, when it has written everything."""
     log = "".join(file.read_text(errors="replace") for file in folder.glob("*log"))
     log = log.replace(r"\/", "/").splitlines()  # HAProxy's JSON
     for path, text in (("/logged/401?x", "invalid_token"), ("/logged/200?x", "alice"),
@@ -342,7 +342,7 @@ def check_log(guard, folder):
 
 
 def check_questions(name, folder, application):
-    """What a gateway sends to /auth is what the table in README.md says."""
+    """The gateway asks /auth as the table in README.md says."""
     ports = dict.fromkeys(("5000", "5001", "8000"), application.port) | {"8080": free_port()}
     count, questions = 30, application.questions
     with start(name, folder, ports):
@@ -386,9 +386,9 @@ def check_option(guard, option):
         cookie = f"Cookie: a=b; access_token={token(ALICE)}"
         guard.passes("a cookie is a token", cookie)
         guard.passes("a token comes before a cookie", bearer({"sub": "bob"}), cookie, user="bob")
-        guard.is_refused("another cookie is no token", [401], "", ORIGIN,
+        guard.is_rejected("another cookie is no token", [401], "", ORIGIN,
                          "Cookie: xaccess_token=a; b=c")
-        guard.is_refused("a bad cookie is refused", [401], "invalid_token", ORIGIN,
+        guard.is_rejected("a bad cookie is rejected", [401], "invalid_token", ORIGIN,
                          "Cookie: access_token=abc")
     elif option == "login":
         status, fields, _ = guard.ask(page, FORGED)
@@ -398,8 +398,8 @@ def check_option(guard, option):
         guard.check("a page without a token leads to the login", re.fullmatch(
             r"(https://login.example/|/login)\?return_to=(http://app.example)?/some/path\?query",
             unquote(leads[0] or "")), status, fields.items(), guard.requests)
-        guard.is_refused("a script gets the 401", [401], "", ORIGIN)
-        guard.is_refused("a page gets the 403", [403], "insufficient_scope", ORIGIN, page, good,
+        guard.is_rejected("a script gets the 401", [401], "", ORIGIN)
+        guard.is_rejected("a page gets the 403", [403], "insufficient_scope", ORIGIN, page, good,
                          path="/admin")
         guard.passes("a page with a token passes", page, good)
     else:
@@ -421,7 +421,7 @@ def check_gateway(name, folder, instance, application):
     with start(name, folder, ports) as process:
         check_all(guard)
         if "nginx" in name:
-            guard.is_refused("its question is not a client's", [404], None, bearer(ALICE),
+            guard.is_rejected("its question is not a client's", [404], None, bearer(ALICE),
                              path="/_auth")
         for path, gate, *fields in (("/logged/401?x", "/auth", bearer(ALICE, NEXT_SECRET)),
                                     ("/admin/logged/403?x", "/auth/admin", bearer(ALICE)),
@@ -435,7 +435,7 @@ def check_gateway(name, folder, instance, application):
         with start(name, folder, ports, option):
             check_option(Guard(f"{name} with #{option}", ports["8080"], application), option)
     with start(name, folder, ports | {"5000": free_port()}):
-        guard.is_refused("nothing passes when the gate cannot be reached", [500, 502, 503], None,
+        guard.is_rejected("nothing passes when the gate cannot be reached", [500, 502, 503], None,
                          bearer(ALICE))
 
 
@@ -443,7 +443,7 @@ def check_gateway(name, folder, instance, application):
 
 
 def check_rolling_restart(what, port, instances, path, is_ready=lambda: True):
-    """One instance after the other is restarted under load, twice: the secret is rotated."""
+    """Restarts one instance after the other under load, twice, which rotates the secret."""
     lock, stop = threading.Lock(), threading.Event()
     secret, seen, problems, count = SECRET, [None] * LOAD_THREADS, [], 0
 
@@ -501,7 +501,7 @@ def check_balancers(name, folder, instances, application):
     ports = {"5000": one.port, "5001": two.port, "8000": application.port, "8080": free_port()}
 
     def haproxy_is_ready():
-        """Whether both instances were up when HAProxy last said so on standard error."""
+        """Returns whether HAProxy last reported both instances as up."""
         states = re.findall("resource_servers/(one|two) is (UP|DOWN)", process.log.read_text())
         return "DOWN" not in dict(states).values()
 
@@ -525,7 +525,7 @@ def main():
     binary, application = server_binary(), Application()
     with tempfile.TemporaryDirectory(prefix="gateways-") as folder:
         folder = pathlib.Path(folder)
-        folder.chmod(0o755)  # for nginx, which gives up its rights
+        folder.chmod(0o755)  # nginx drops its privileges
         for name in sys.argv[1:] or GATEWAYS:
             if not find(GATEWAYS[name][0]):
                 skip(name, f"{GATEWAYS[name][0]} is not installed")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Tries the tokens of well-known issuers, and holds the table of README.md against what the server does.
+"""Tries tokens of well-known issuers, and checks that the tables in README.md say what the server does.
 
     tests/deploy/issuers.py
 
-Tokens of issuers that have a library on PyPI are made by it. The others have the header and the claims that the
-issuer's source or documentation shows.
+Issuers with a library on PyPI make their tokens by it. The others have the header and the claims that the issuer's
+source or documentation shows.
 """
 
 import base64
@@ -99,7 +99,7 @@ ISSUERS = [
 
 
 def unsigned(header, signature_len):
-    """A token of another algorithm, as it is read from the outside: the signature counts by its length."""
+    """A token of another algorithm. Only the length of its signature matters."""
     return f"{token({'sub': 'alice'}, header=header).rsplit('.', 1)[0]}." + base64.urlsafe_b64encode(
         bytes(signature_len)).rstrip(b"=").decode()
 
@@ -122,7 +122,7 @@ NEVER = [
 
 
 def library_tokens():
-    """By name; none where the libraries are not installed."""
+    """Tokens by name; none if the libraries are not installed."""
     python = TARGET / "deploy/bin/python"
     made = subprocess.run([python, HERE / "library_tokens.py", SECRET], capture_output=True, text=True,
                           check=False) if python.exists() else None
@@ -137,13 +137,13 @@ def parts(text):
 
 
 def try_token(binary, folder, issuer, text, path, variables):
-    """The status, the user and the reason that a server configured for the issuer gives."""
+    """The status, the user and the reason, from a server that is configured for the issuer."""
     (folder / "key").write_bytes(issuer.key)
     with Server(binary, JWT_SECRET_FILE=str(folder / "key"), **variables) as server:
-        return verdict_of(server, text, path)
+        return response_to(server, text, path)
 
 
-def verdict_of(server, text, path):
+def response_to(server, text, path):
     status, fields, _ = ask(server.port, f"Authorization: Bearer {text}", path=path)
     reason = re.search('error_description="([^"]*)"', fields["WWW-Authenticate"] or "")
     return status, fields["X-Auth-Request-User"], reason and reason[1]
@@ -203,7 +203,7 @@ def main():
             check(f"{issuer.name}: its row in README.md", row(issuer) in readme, row(issuer))
     with Server(binary) as server:
         for name, why, text in NEVER:
-            status, _, reason = verdict_of(server, text, "/auth")
+            status, _, reason = response_to(server, text, "/auth")
             expected = f"| {name} | {why} | {reason} |"
             check(f"{name}: is rejected, as its row in README.md says", status == 401 and expected in readme, expected)
     finish()

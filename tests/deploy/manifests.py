@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Checks the manifests of this folder: kubernetes.yaml, compose.yaml and resource-server.service.
 
-They are validated by `kubernetes-validate`, `docker-compose` and `systemd-analyze`, and the program
-starts with just the environment that each gives it; only the address and the path of the secret are
-replaced.
+`kubernetes-validate`, `docker-compose` and `systemd-analyze` validate them. The program starts with exactly the
+environment of each, except for the address and the path of the secret.
 """
 
 import json
@@ -83,8 +82,8 @@ def check_kubernetes(binary, folder):
 
 
 def check_compose(binary, folder):
-    status, told = output("docker-compose", "--file", HERE / "compose.yaml", "config", "--quiet")
-    check("compose.yaml is valid", status == 0, told)
+    status, text = output("docker-compose", "--file", HERE / "compose.yaml", "config", "--quiet")
+    check("compose.yaml is valid", status == 0, text)
     [compose] = documents("compose.yaml")
     [service] = compose["services"].values()
     [secret] = service["secrets"]
@@ -99,12 +98,12 @@ def check_systemd(binary, folder):
     unit = folder / "resource-server.service"
     text = (HERE / unit.name).read_text()
     unit.write_text(text.replace("/usr/local/bin/resource-server", binary))
-    status, told = output("systemd-analyze", "verify", unit)
-    check("resource-server.service: systemd understands it", status == 0 and not told, told)
-    status, told = output("systemd-analyze", "security", "--offline=true", unit)
-    exposure = re.search("exposure level for .*: ([0-9.]+)", told)
+    status, printed = output("systemd-analyze", "verify", unit)
+    check("resource-server.service: systemd understands it", status == 0 and not printed, printed)
+    status, printed = output("systemd-analyze", "security", "--offline=true", unit)
+    exposure = re.search("exposure level for .*: ([0-9.]+)", printed)
     check(f"resource-server.service: the exposure is at most {MAX_EXPOSURE}",
-          exposure and float(exposure[1]) <= MAX_EXPOSURE, told[-200:])
+          exposure and float(exposure[1]) <= MAX_EXPOSURE, printed[-200:])
     variables = dict(re.findall(r"([A-Z_]+)=(\S+)", re.search("^Environment=(.*)$", text, re.M)[1]))
     credential = re.search("^LoadCredential=([^:]+):", text, re.M)[1]
     check_start(unit.name, binary, variables, folder, f"%d/{credential}")

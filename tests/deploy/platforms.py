@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sends the same bytes to two builds of the program, and expects the same responses.
+"""Sends the same bytes to two builds of the program and expects the same responses.
 
     tests/deploy/platforms.py REFERENCE COMMAND...
 
@@ -7,8 +7,8 @@ REFERENCE is the binary to compare with; COMMAND starts the other one, by an emu
 
     tests/deploy/platforms.py target/debug/resource-server qemu-s390x-static target/s390x/resource-server
 
-The requests are those that a width or an order of bytes could decide: times, users and lengths around the powers of
-two, heads and tokens around their limits, every character at the ends of a token's parts.
+The requests are those where the width or the order of bytes could matter: times, users and lengths around powers of two,
+heads and tokens around their limits, every character at the ends of a token's parts.
 """
 
 import collections
@@ -121,15 +121,15 @@ def requests():
 def ask(server, request):
     """All that comes back until the server closes, less the date."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT) as connection:
-        answer = b""
+        response = b""
         try:
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             while part := connection.recv(65536):
-                answer += part
+                response += part
         except ConnectionError as error:
-            answer += f"({type(error).__name__})".encode()
-    return re.sub(rb"date: [^\r]*\r\n", b"", answer, flags=re.IGNORECASE)
+            response += f"({type(error).__name__})".encode()
+    return re.sub(rb"date: [^\r]*\r\n", b"", response, flags=re.IGNORECASE)
 
 
 def main():
@@ -146,7 +146,7 @@ def main():
                 check(f"{setting}: {name}", expected == found, f"\n  {expected[:600]!r}\n  {found[:600]!r}")
             ends = expecting.stop(), tried.stop(TIMEOUT)
             check(f"{setting}: both end with 0", ends == (0, 0), ends)
-    # Two that fail alike agree too.
+    # Two builds that fail in the same way agree too.
     missing = {b"200", b"400", b"401", b"403", b"405", b"431"} - set(statuses)
     check("every status was seen", not missing, missing)
     print(f"{asked} requests to {' '.join(command)}")

@@ -1,4 +1,4 @@
-"""What the tests of set-ups share: checks that are counted, processes, tokens and raw requests."""
+"""Shared by the tests of this folder: counted checks, processes, tokens and raw requests."""
 
 import base64
 import ctypes
@@ -21,7 +21,7 @@ TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 IN_CI = os.environ.get("CI") == "true"
 # Built by .ci/build-static.
 STATIC = ROOT / "target/static/resource-server"
-# Exit statuses that .ci/run counts as skipped: a tool is missing, and in CI that is an error; or the machine cannot do it.
+# Exit statuses that .ci/run counts as skipped: a tool is missing (an error in CI), or the machine lacks a feature.
 MISSING_TOOL, UNOBTAINABLE = 77, 78
 SECRET, NEXT_SECRET = "an old secret of thirty-two bytes", "a new secret of thirty-two bytes!"
 
@@ -39,7 +39,7 @@ def check(name, holds, found=""):
 
 
 def skip(name, reason):
-    """A skip is an error in CI, where everything that is needed can be installed."""
+    """Counts a skipped check. In CI, where every tool can be installed, it is an error."""
     if IN_CI:
         return check(name, False, reason)
     skipped.append(name)
@@ -47,13 +47,13 @@ def skip(name, reason):
 
 
 def finish():
-    """Prints the count, which no test may leave at nothing, and exits."""
+    """Prints the counts and exits. A run without a check is a failure."""
     print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")
     sys.exit(bool(failed) or not passed)
 
 
 def find(program):
-    """A program from PyPI (`.ci/run install` puts those into target/deploy) or from Debian."""
+    """The path of a program from PyPI, which `.ci/run install` puts into target/deploy, or from Debian."""
     folders = [str(TARGET / "deploy" / "bin"), os.environ["PATH"], "/usr/sbin"]
     folders = folders[:1] if program.startswith("pypi:") else folders[1:]
     return shutil.which(program.removeprefix("pypi:"), path=os.pathsep.join(folders))
@@ -84,7 +84,7 @@ given_ports = set()
 
 
 def free_port():
-    """Below the ephemeral ports: a port must stay free while its server restarts under load."""
+    """A free port below the ephemeral ones: it must stay free while its server restarts under load."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -107,7 +107,7 @@ def accepts(port):
 
 
 class Child:
-    """A child process that ends with this script, whatever ends that. Without this promise it starts faster."""
+    """A child process. It ends with this script, unless `dies_with_parent` is off, which makes the start faster."""
 
     def __init__(self, arguments, dies_with_parent=True, **options):
         def die_with_parent():
@@ -133,7 +133,7 @@ class Child:
 
 
 class Process(Child):
-    """A child that listens on a known port, and writes to a log."""
+    """A child that listens on a known port and writes to a log."""
 
     def __init__(self, arguments, port, log, **options):
         self.log = log
@@ -149,7 +149,7 @@ class Process(Child):
 
 
 class Server(Child):
-    """This server, on a port that the system chooses and its first line names."""
+    """This server, on a port that the system chooses."""
 
     def __init__(self, *command, stderr=None, dies_with_parent=True, **variables):
         secret = {} if "JWT_SECRET_FILE" in variables else {"JWT_SECRET": SECRET}
@@ -164,7 +164,7 @@ class Server(Child):
 
 
 class Instance:
-    """This server, on a port that it keeps over restarts, with secrets from files."""
+    """This server, with secrets from files, on a port that it keeps across restarts."""
 
     def __init__(self, binary, folder):
         self.binary, self.folder, self.port = binary, folder, free_port()
@@ -197,7 +197,7 @@ def b64(content):
 
 
 def sign_parts(header, payload, secret=SECRET):
-    """A token of parts that are encoded already, whatever they are."""
+    """A token of encoded parts, which need not be valid."""
     key = secret if isinstance(secret, bytes) else secret.encode()
     signing_input = header + b"." + payload
     return signing_input + b"." + b64(hmac.digest(key, signing_input, hashlib.sha256))
@@ -224,7 +224,7 @@ def send(port, *fields, method="GET", path="/some/path?query", content=b"", chun
         stream.sendall("\r\n".join([*head, "", ""]).encode("latin-1"))
         stream.sendall(content or chunked)
     except (BrokenPipeError, ConnectionResetError):
-        pass  # answered before all was sent
+        pass  # the response came before all was sent
     return stream
 
 
