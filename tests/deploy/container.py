@@ -58,18 +58,20 @@ class Cgroup:
         if not self.is_version_2:  # Linux before 6.12 cannot there: the peak is then that of the start too
             (self.memory / "memory.max_usage_in_bytes").write_text("0")
 
-    def peak_kib(self):
-        peak = self.memory / ("memory.peak" if self.is_version_2 else "memory.max_usage_in_bytes")
-        return int(peak.read_text()) // 1024 if peak.exists() else 0
+    def number(self, version_1, version_2):
+        """A number from the file and by the pattern that the version has."""
+        file, pattern = version_2 if self.is_version_2 else version_1
+        file = self.memory / file
+        return int(re.search(pattern, file.read_text(), re.MULTILINE)[1]) if file.exists() else 0
+
+    def peak(self):
+        return self.number(("memory.max_usage_in_bytes", r"(\d+)"), ("memory.peak", r"(\d+)"))
 
     def kills(self):
-        events = (self.memory / ("memory.events" if self.is_version_2 else "memory.oom_control")).read_text()
-        return int(re.search(r"^oom_kill (\d+)", events, re.MULTILINE)[1])
+        return self.number(("memory.oom_control", r"oom_kill (\d+)"), ("memory.events", r"oom_kill (\d+)"))
 
     def limit_hits(self):
-        if self.is_version_2:
-            return int(re.search(r"^max (\d+)", (self.memory / "memory.events").read_text(), re.MULTILINE)[1])
-        return int((self.memory / "memory.failcnt").read_text())
+        return self.number(("memory.failcnt", r"(\d+)"), ("memory.events", r"^max (\d+)"))
 
     def pids(self):
         return list(map(int, (self.memory / "cgroup.procs").read_text().split()))
@@ -159,7 +161,7 @@ def run(limit_kib):
             cgroup.allow_tenth_of_processor()
             slow_rate = load(container.url)
             container.check_survival("with a tenth of a processor")
-            peak, hits = cgroup.peak_kib(), cgroup.limit_hits()
+            peak, hits = cgroup.peak() // 1024, cgroup.limit_hits()
             status = container.stop()
     finally:
         cgroup.remove()
