@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import STATIC, UNOBTAINABLE, Server, bearer, check, finish, require
+from support import STATIC, UNOBTAINABLE, Server, bearer, check, find, finish, require
 
 LIMIT_KIB = 2048
 # Version 2 counts the kernel's socket buffers too: 64 connections with a request and a response each, in pages.
@@ -97,10 +97,10 @@ class Container(Server):
         root = shlex.quote(root)
         join = " ".join(f"echo 0 > {folder}/cgroup.procs &&" for folder in cgroup.folders)
         super().__init__(
-            shutil.which("unshare"), "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c",
+            find("unshare"), "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c",
             f"mount --bind {root} {root} && mount -o remount,bind,ro {root} && {join} "
             'exec env -i API_PORT=0 API_WORKERS=1 JWT_SECRET="$JWT_SECRET" '
-            f"{shutil.which('chroot')} --userspec={USER}:{USER} --groups= {root} /{STATIC.name}",
+            f"{find('chroot')} --userspec={USER}:{USER} --groups= {root} /{STATIC.name}",
             PATH=os.environ["PATH"])
         self.pid = cgroup.pids()[0]
         cgroup.forget_peak()
