@@ -94,7 +94,7 @@ ISSUERS = [
            secret="base64 of 32 to 47 bytes: `base64 -d`", key=bytes(range(32)), source="its README"),
     Issuer("Ghost Admin API", {"aud": "/admin/", "iat": NOW, "exp": NOW + 300}, "/admin/", "the audience; no user is named",
            {"JWT_AUDIENCE": "/admin/", "JWT_USER_CLAIM": "aud"}, header={"kid": "id"},
-           secret="hex: `xxd -r -p`", key=bytes(range(32)), source="its documentation"),
+           secret="hex: `xxd -r -p`", key=bytes(range(41, 9, -1)), source="its documentation"),
 ]
 
 
@@ -138,7 +138,8 @@ def parts(text):
 
 def try_token(binary, folder, issuer, text, path, variables):
     """The status, the user and the reason, from a server that is configured for the issuer."""
-    (folder / "key").write_bytes(issuer.key)
+    # The server removes one final LF.
+    (folder / "key").write_bytes(issuer.key + b"\n" * issuer.key.endswith(b"\n"))
     with Server(binary, JWT_SECRET_FILE=str(folder / "key"), **variables) as server:
         return response_to(server, text, path)
 
