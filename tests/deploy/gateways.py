@@ -353,7 +353,8 @@ def check_questions(name, folder, application):
                 method="POST", path="/PATH?QUERY", content=b"hello")
     fields = {name.lower() for seen in questions for name, _ in seen["fields"]}
     missing = {"cookie", "x-auth-request-user", "authorization"} - fields
-    row = (name, "GET" if {seen["method"] for seen in questions} == {"GET"} else "the client's",
+    method = "GET" if {seen["method"] for seen in questions} == {"GET"} else "the client's"
+    row = (name, method + ", or with `#method` the client's" * ("method" in GATEWAYS[name][3]),
            "".join({f"`{seen['target']}`" for seen in questions}),
            f"all but {', '.join(sorted(missing))}" if "x-other" in fields
            else ", ".join(sorted({re.sub("x-forwarded-.*", "x-forwarded-*", f) for f in fields})))
