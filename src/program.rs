@@ -51,6 +51,10 @@ const SPARE_PAIRS: usize = 3;
 /// How long to wait at exit for the last lines to be written, on both outputs together.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// The same after a failure, whose line would otherwise be lost on a busy machine: the thread that writes
+/// it has only just been created.
+const FAILURE_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Why the process ends, in one line, and its exit status.
 struct Failure {
     status: u8,
@@ -161,7 +165,12 @@ fn serve<S: 'static>(app: App<S>) -> ExitCode {
         err.push(&failure.line);
         err.write_without_thread();
     }
-    let deadline = Instant::now() + FLUSH_TIMEOUT;
+    let timeout = if outcome.is_err() {
+        FAILURE_FLUSH_TIMEOUT
+    } else {
+        FLUSH_TIMEOUT
+    };
+    let deadline = Instant::now() + timeout;
     out.flush(deadline);
     err.flush(deadline);
     outcome.map_or_else(
