@@ -44,22 +44,34 @@ pub enum Challenge {
 }
 
 impl Challenge {
+    /// Every challenge that is not the error of a token.
+    const OWN: [Self; 10] = [
+        Self::CredentialsRequired,
+        Self::NotBearer,
+        Self::TwoFields,
+        Self::NotPrintable,
+        Self::NoToken,
+        Self::SeveralWords,
+        Self::ForeignCharacter,
+        Self::InsufficientScope,
+        Self::MissingSubject,
+        Self::UnusableSubject,
+    ];
+
     /// Every challenge, those of tokens last in the order of [`Error::ALL`].
     pub fn all() -> impl Iterator<Item = Self> {
-        [
-            Self::CredentialsRequired,
-            Self::NotBearer,
-            Self::TwoFields,
-            Self::NotPrintable,
-            Self::NoToken,
-            Self::SeveralWords,
-            Self::ForeignCharacter,
-            Self::InsufficientScope,
-            Self::MissingSubject,
-            Self::UnusableSubject,
-        ]
-        .into_iter()
-        .chain(Error::ALL.map(Self::InvalidToken))
+        Self::OWN
+            .into_iter()
+            .chain(Error::ALL.map(Self::InvalidToken))
+    }
+
+    /// Its index in [`all`](Self::all).
+    fn index(self) -> usize {
+        let index = match self {
+            Self::InvalidToken(error) => return Self::OWN.len() + error.index(),
+            _ => Self::OWN.iter().position(|own| *own == self),
+        };
+        index.unwrap_or_default()
     }
 
     /// 403 where the token verifies, as no other form of it would help; 401 for the rest: a proxy
@@ -153,15 +165,12 @@ impl Challenge {
     /// The value of `WWW-Authenticate`, and the content that says the same in JSON.
     #[must_use]
     pub fn text(self) -> Refusal {
-        /// Composed once: no client can make the server format text, or allocate it, by sending bad
-        /// tokens.
-        static REFUSALS: LazyLock<Vec<(Challenge, Refusal)>> = LazyLock::new(|| {
-            Challenge::all()
-                .map(|challenge| (challenge, Refusal::compose(challenge)))
-                .collect()
-        });
-        let ready = REFUSALS.iter().find(|(challenge, _)| *challenge == self);
-        ready.map_or_else(|| Refusal::compose(self), |(_, refusal)| refusal.clone())
+        /// Composed once: bad tokens make the server neither format nor allocate text. Found by its
+        /// index, as a search costs a rejected token 2 % of the request's instructions.
+        static REFUSALS: LazyLock<Vec<Refusal>> =
+            LazyLock::new(|| Challenge::all().map(Refusal::compose).collect());
+        let ready = REFUSALS.get(self.index());
+        ready.map_or_else(|| Refusal::compose(self), Refusal::clone)
     }
 }
 
@@ -230,7 +239,7 @@ pub fn authenticate(
         // Nothing that verifies has a fault of form, so only refusals look for one, and most have
         // none.
         let challenge = Challenge::InvalidToken(error);
-        if !word.is_empty() && word.bytes().all(is_in_token) {
+        if !word.is_empty() && are_in_token(word.as_bytes()) {
             challenge
         } else {
             fault(value).unwrap_or(challenge)
@@ -269,29 +278,22 @@ fn fault(value: &[u8]) -> Option<Challenge> {
     if words.next().is_some() {
         return Some(Challenge::SeveralWords);
     }
-    (!token.iter().all(|&byte| is_in_token(byte))).then_some(Challenge::ForeignCharacter)
+    (!are_in_token(token)).then_some(Challenge::ForeignCharacter)
 }
 
-/// The characters of RFC 6750 §2.1, `=` wherever it stands.
-fn is_in_token(byte: u8) -> bool {
-    const CHARACTERS: [bool; 256] =
-        set_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=");
-    CHARACTERS.get(usize::from(byte)) == Some(&true)
-}
-
-/// The set of these bytes, as a table: bad tokens are long, and comparing each byte with
-/// every range costs twice as much.
+/// Returns whether every byte is one of RFC 6750 §2.1, `=` wherever it stands. Without a branch, so that
+/// the compiler compares sixteen bytes at a time: bad tokens are long, and with a branch for each byte
+/// their requests cost 7 % more instructions.
 #[expect(
-    clippy::as_conversions,
-    clippy::indexing_slicing,
-    reason = "at compile time, where neither can go wrong unseen"
+    clippy::needless_bitwise_bool,
+    reason = "the lazy operators are the branches"
 )]
-const fn set_of(members: &[u8]) -> [bool; 256] {
-    let mut set = [false; 256];
-    let mut at = 0;
-    while at < members.len() {
-        set[members[at] as usize] = true;
-        at += 1;
-    }
-    set
+fn are_in_token(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |are, &byte| {
+        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        // `-`, `.`, `/` and the digits are neighbours.
+        let is_digit = byte.wrapping_sub(b'-') <= b'9' - b'-';
+        let is_other = (byte == b'_') | (byte == b'~') | (byte == b'+') | (byte == b'=');
+        are & (is_letter | is_digit | is_other)
+    })
 }

@@ -38,8 +38,8 @@ mod token;
 pub use claims::{NoUser, NumericDate, VerifiedClaims};
 pub use error::Error;
 pub use key::{EmptySecret, Key};
-use token::fault;
 pub use token::{MAX_TOKEN_LEN, UnverifiedToken};
+use token::{contains, fault};
 
 /// What a claims set is checked against. The default asks for nothing that RFC 7519 does not ask for.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Verifier {
             && !self.previous.as_ref().is_some_and(|key| key.verify(&token))
         {
             // Padding that was added after signing is a cause that can be seen.
-            return Err(if text.contains('=') {
+            return Err(if contains(text, b'=') {
                 Error::Padding
             } else {
                 Error::WrongSignature

@@ -99,6 +99,13 @@ impl Error {
         Self::UnexpectedAudience,
     ];
 
+    /// Its index in [`ALL`](Self::ALL).
+    #[expect(clippy::as_conversions, reason = "the discriminant of a variant")]
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for `auth`"))]
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
     /// What is wrong and, where the caller can mend it, how: printable ASCII without `"` and `\`, as
     /// RFC 6750 §3 asks of an `error_description`.
     #[must_use]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::base64url;
 use super::error::Error;
+use super::{base64url, header};
 
 /// The longest token that is looked at, in bytes: half of the 16 KiB that a whole request head may
 /// have.
@@ -60,8 +60,8 @@ impl<'a> UnverifiedToken<'a> {
             return None;
         }
         let (signing_input, signature) = split_signature(token)?;
-        let (header, payload) = signing_input.split_once('.')?;
-        if header.is_empty() || payload.is_empty() || payload.contains('.') {
+        let (header, payload) = split_header(signing_input)?;
+        if header.is_empty() || payload.is_empty() || contains(payload, b'.') {
             return None;
         }
         let mut mac = [0; MAC_LEN];
@@ -113,6 +113,28 @@ fn split_signature(token: &str) -> Option<(&str, &str)> {
     Some((signing_input, rest.strip_prefix('.')?))
 }
 
+/// Splits at the first dot. A common header is compared rather than searched for its end: that saves 1 %
+/// of a request's instructions.
+fn split_header(signing_input: &str) -> Option<(&str, &str)> {
+    let common = header::COMMON.iter().find_map(|common| {
+        let rest = signing_input.strip_prefix(common)?.strip_prefix('.')?;
+        Some((*common, rest))
+    });
+    common.or_else(|| signing_input.split_once('.'))
+}
+
+/// Returns whether a text contains a character of ASCII. Without a branch, so that the compiler compares
+/// sixteen bytes at a time: the library's search costs 3 % of the instructions of a request with a bad
+/// token.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "the lazy operator is the branch"
+)]
+pub(super) fn contains(text: &str, character: u8) -> bool {
+    text.bytes()
+        .fold(false, |is_found, byte| is_found | (byte == character))
+}
+
 /// What is wrong with a token that does not parse.
 #[cold]
 pub(super) fn fault(token: &str) -> Error {
@@ -133,7 +155,7 @@ pub(super) fn fault(token: &str) -> Error {
     if header.is_empty() || payload.is_empty() {
         return Error::EmptyPart;
     }
-    if token.contains('=') {
+    if contains(token, b'=') {
         return Error::Padding;
     }
     // An SD-JWT has more after its signature, and a token pasted with its quotation mark too: that
