@@ -40,6 +40,41 @@
 //! }
 //! ```
 //!
+//! # Logging
+//!
+//! `API_LOG=access` logs every response, with the `code` of an error ([`Response::error`]). A handler that
+//! says more keeps [`Lines`](crate::log::Lines) in the state: they never wait for their reader. A blocked
+//! `eprintln!` would stop every connection of the worker.
+//!
+//! ```no_run
+//! use std::io;
+//! use std::process::ExitCode;
+//! use std::sync::Arc;
+//! use resource_server::app::{App, Request, Response, Route, open};
+//! use resource_server::log::{Lines, output};
+//!
+//! struct State { log: Arc<Lines> }
+//!
+//! fn routes<'r>(path: &str, route: Route<'r, State>) -> Route<'r, State> {
+//!     match path {
+//!         "/tide" => route.get(open(tide)),
+//!         _ => route,
+//!     }
+//! }
+//!
+//! fn tide(request: Request<State>) -> Response {
+//!     request.state().log.push("no gauge: the tide is a guess");
+//!     Response::text("low")
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     let log = Lines::new(output(io::stderr()));
+//!     resource_server::run(App::new("tides", routes, move || Ok(State { log: Arc::clone(&log) })))
+//! }
+//! ```
+//!
+//! # Map
+//!
 //! | module | |
 //! |---|---|
 //! | this one | the application as a service of the engine |
@@ -64,12 +99,13 @@ use std::task::{Context, Poll, ready};
 use hyper::http::uri::PathAndQuery;
 use hyper::service::Service;
 
-pub use hyper::body::Bytes;
+pub use hyper::body::{Body, Bytes, Frame, SizeHint};
 pub use hyper::header;
 pub use hyper::{Method, StatusCode};
 
+pub use crate::server::{BoxError, Content};
+
 use crate::jwt::Verifier;
-use crate::server::{BoxError, Content};
 use crate::shared::Cached;
 
 mod access;
@@ -85,7 +121,9 @@ pub use access::access_line;
 pub use handlers::health;
 pub use request::Request;
 pub use response::{IntoResponse, Response, ResponseBody};
-pub use route::{Endpoint, Open, Protected, Reply, Route, authenticated, needs, open};
+pub use route::{
+    Endpoint, Open, Protected, Ready, Reply, Route, Waits, authenticated, needs, open,
+};
 pub use site::site;
 
 use access::Note;

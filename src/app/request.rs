@@ -9,7 +9,8 @@ use std::rc::Rc;
 
 use hyper::body::{Body, Bytes};
 use hyper::header::HeaderMap;
-use hyper::{Method, Uri, Version};
+use hyper::{Method, StatusCode, Uri, Version};
+use serde_core::de::DeserializeOwned;
 
 use super::Shared;
 use super::response::{BadRequest, Response};
@@ -109,6 +110,33 @@ impl<S> Request<S> {
             }
         }
         Ok(whole.into())
+    }
+
+    /// Reads the content, whole, as one JSON value. Its `Content-Type` is not looked at.
+    ///
+    /// ```
+    /// use resource_server::app::{Request, Response};
+    /// use serde_json::{Value, json};
+    ///
+    /// async fn echo(mut request: Request<()>) -> Result<Response, Response> {
+    ///     let value: Value = request.json(1024).await?;
+    ///     Ok(Response::json_from(&json!({ "sent": value })))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`content`](Self::content); and 400 `bad_request`, which names line and column, if it is not JSON,
+    /// or not JSON of this type.
+    pub async fn json<T: DeserializeOwned>(&mut self, limit: usize) -> Result<T, Response> {
+        let content = self.content(limit).await?;
+        serde_json::from_slice(&content).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = format!(
+                "the content is not the JSON that this resource expects: see line {line}, column {column}"
+            );
+            Response::error(StatusCode::BAD_REQUEST, "bad_request", &message)
+        })
     }
 
     /// The content as a stream, for a handler that does not want it whole.

@@ -13,6 +13,7 @@ use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
 };
 use hyper::{Method, StatusCode};
+use serde_core::Serialize;
 
 use crate::auth::Challenge;
 use crate::jwt::NoUser;
@@ -24,8 +25,8 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What a handler responds, before it is HTTP: a plain value.
 ///
 /// Framing is the engine's: `Content-Length`, `Transfer-Encoding`, `Connection`, `Upgrade` and
-/// `Trailer` are removed. A 1xx status, content with 204 or 304, and a field that cannot be one make
-/// it a 500 `internal_error` with a line in the log.
+/// `Trailer` are removed. A 1xx status, content with 204 or 304, an invalid field, and a value that JSON
+/// cannot express make it a 500 `internal_error` with a line in the log.
 ///
 /// ```
 /// use resource_server::app::{Response, StatusCode};
@@ -39,7 +40,7 @@ pub struct Response {
     status: StatusCode,
     content: Payload,
     is_last: bool,
-    has_invalid_field: bool,
+    fault: Option<Fault>,
     content_type: ContentType,
     /// The first field stands here, so that the built-in responses allocate none.
     field: Option<(HeaderName, HeaderValue)>,
@@ -62,7 +63,7 @@ impl Response {
             status,
             content: Payload::Whole(Bytes::new()),
             is_last: false,
-            has_invalid_field: false,
+            fault: None,
             content_type: ContentType::None,
             field: None,
             more: None,
@@ -74,6 +75,24 @@ impl Response {
     /// 200 with JSON text.
     pub fn json(content: impl Into<Bytes>) -> Self {
         Self::whole(ContentType::Json, content.into())
+    }
+
+    /// 200 with a value as JSON. One that JSON cannot express, such as a map whose keys are not strings, is a
+    /// 500.
+    ///
+    /// ```
+    /// use resource_server::app::Response;
+    ///
+    /// let note = Response::json_from(&serde_json::json!({ "id": 7, "text": "buy milk" }));
+    /// ```
+    pub fn json_from(value: &(impl Serialize + ?Sized)) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(content) => Self::json(content),
+            Err(_) => Self {
+                fault: Some(Fault::Value),
+                ..Self::empty(StatusCode::OK)
+            },
+        }
     }
 
     /// 200 with plain text in UTF-8.
@@ -122,7 +141,7 @@ impl Response {
         value: impl TryInto<HeaderValue>,
     ) -> Self {
         let (Ok(name), Ok(value)) = (name.try_into(), value.try_into()) else {
-            self.has_invalid_field = true;
+            self.fault = Some(Fault::Field);
             return self;
         };
         if name == CONTENT_TYPE {
@@ -195,8 +214,8 @@ impl Response {
         }
     }
 
-    /// 404.
-    pub(in crate::app) fn not_found() -> Self {
+    /// 404 `not_found`, as for a path without a route.
+    pub fn not_found() -> Self {
         Self::fixed(
             StatusCode::NOT_FOUND,
             "not_found",
@@ -275,10 +294,10 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If a field of it is not valid.
+    /// If a field of it is not valid, or its value cannot be JSON.
     pub(in crate::app) fn take_http(&mut self) -> Result<hyper::Response<ResponseBody>, BoxError> {
-        if self.has_invalid_field {
-            return Err("a handler's response has a field that is not valid".into());
+        if let Some(fault) = self.fault {
+            return Err(fault.message().into());
         }
         if self.content.is_empty() {
             self.content_type = ContentType::None;
@@ -337,6 +356,22 @@ enum ContentType {
     Text,
     /// In [`More`].
     Other,
+}
+
+/// Why a response cannot be sent.
+#[derive(Clone, Copy)]
+enum Fault {
+    Field,
+    Value,
+}
+
+impl Fault {
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Field => "a handler's response has a field that is not valid",
+            Self::Value => "a handler's response has a value that JSON cannot express",
+        }
+    }
 }
 
 /// Prints nothing of the content.

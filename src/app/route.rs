@@ -1,6 +1,7 @@
 //! A path's methods and what each takes: a builder that dispatches while it is built.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::SystemTime;
 
@@ -22,13 +23,21 @@ pub(super) enum Replied {
     Waiting(Pin<Box<dyn Future<Output = Response>>>),
 }
 
-/// What a handler returns: a [`Response`], or a future of one or of a `Result` of two, such as an
-/// `async fn` has.
+/// What a handler returns: a [`Response`], a `Result` of two, or a future of either, such as an `async
+/// fn` has.
 ///
-/// A future is boxed; it need not be `Send`.
-pub trait Reply: sealed::Reply {}
+/// `K` is [`Ready`] or [`Waits`], and is inferred. A future is boxed; it need not be `Send`.
+pub trait Reply<K>: sealed::Reply<K> {}
 
-impl<R: sealed::Reply> Reply for R {}
+impl<K, R: sealed::Reply<K>> Reply<K> for R {}
+
+/// The handler returns its response.
+#[derive(Debug)]
+pub struct Ready;
+
+/// The handler returns a future of its response.
+#[derive(Debug)]
+pub struct Waits;
 
 /// What a method of a path responds with: [`open`], [`authenticated`] or [`needs`].
 pub trait Endpoint<S>: sealed::Endpoint<S> {}
@@ -36,26 +45,25 @@ pub trait Endpoint<S>: sealed::Endpoint<S> {}
 impl<S, E: sealed::Endpoint<S>> Endpoint<S> for E {}
 
 mod sealed {
-    use super::{IntoResponse, Progress, Replied, Request, Response};
+    use super::{IntoResponse, Progress, Ready, Replied, Request, Waits};
 
     #[diagnostic::on_unimplemented(
         message = "`{Self}` is not what a handler returns",
-        label = "expected a `Response`, or a future of one",
-        note = "a handler that does not wait returns `Response`; only an `async` one may return `Result<Response, Response>`"
+        label = "expected a `Response`, a `Result<Response, Response>`, or a future of either"
     )]
-    pub trait Reply {
+    pub trait Reply<K> {
         #[expect(private_interfaces, reason = "sealed")]
         fn reply(self, replied: &mut Replied);
     }
 
-    impl Reply for Response {
+    impl<R: IntoResponse> Reply<Ready> for R {
         #[expect(private_interfaces, reason = "sealed")]
         fn reply(self, replied: &mut Replied) {
-            *replied = Replied::Ready(self);
+            *replied = Replied::Ready(self.into_response());
         }
     }
 
-    impl<F> Reply for F
+    impl<F> Reply<Waits> for F
     where
         F: Future<Output: IntoResponse> + 'static,
     {
@@ -112,12 +120,12 @@ mod sealed {
 ///     }
 /// }
 /// ```
-pub fn open<S, H, R>(handler: H) -> Open<H>
+pub fn open<S, H, R, K>(handler: H) -> Open<H, K>
 where
     H: FnOnce(Request<S>) -> R,
-    R: Reply,
+    R: Reply<K>,
 {
-    Open(handler)
+    Open(handler, PhantomData)
 }
 
 /// Needs a valid bearer token. The handler takes its claims and the request; no response of the path,
@@ -171,14 +179,15 @@ where
 ///     }
 /// }
 /// ```
-pub fn authenticated<S, H, R>(handler: H) -> Protected<'static, H>
+pub fn authenticated<S, H, R, K>(handler: H) -> Protected<'static, H, K>
 where
     H: FnOnce(VerifiedClaims, Request<S>) -> R,
-    R: Reply,
+    R: Reply<K>,
 {
     Protected {
         scopes: None,
         handler,
+        kind: PhantomData,
     }
 }
 
@@ -214,34 +223,36 @@ where
 ///     }
 /// }
 /// ```
-pub fn needs<S, H, R>(scopes: &str, handler: H) -> Protected<'_, H>
+pub fn needs<S, H, R, K>(scopes: &str, handler: H) -> Protected<'_, H, K>
 where
     H: FnOnce(VerifiedClaims, Request<S>) -> R,
-    R: Reply,
+    R: Reply<K>,
 {
     Protected {
         scopes: Some(scopes),
         handler,
+        kind: PhantomData,
     }
 }
 
 /// An endpoint that is [`open`].
 #[derive(Debug)]
 #[must_use]
-pub struct Open<H>(H);
+pub struct Open<H, K>(H, PhantomData<K>);
 
 /// An endpoint that is [`authenticated`], or that [`needs`] scopes as well.
 #[derive(Debug)]
 #[must_use]
-pub struct Protected<'s, H> {
+pub struct Protected<'s, H, K> {
     scopes: Option<&'s str>,
     handler: H,
+    kind: PhantomData<K>,
 }
 
-impl<S, H, R> sealed::Endpoint<S> for Open<H>
+impl<S, H, R, K> sealed::Endpoint<S> for Open<H, K>
 where
     H: FnOnce(Request<S>) -> R,
-    R: Reply,
+    R: Reply<K>,
 {
     const IS_PROTECTED: bool = false;
 
@@ -251,10 +262,10 @@ where
     }
 }
 
-impl<S, H, R> sealed::Endpoint<S> for Protected<'_, H>
+impl<S, H, R, K> sealed::Endpoint<S> for Protected<'_, H, K>
 where
     H: FnOnce(VerifiedClaims, Request<S>) -> R,
-    R: Reply,
+    R: Reply<K>,
 {
     const IS_PROTECTED: bool = true;
 

@@ -1,6 +1,7 @@
 //! An application of one's own on the engine: what its handlers get, and what becomes of their responses.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,14 +12,13 @@ use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use hyper::body::{Body, Frame};
 use resource_server::app::{
-    App, Bytes, Method, Request, Response, Route, StatusCode, access_line, authenticated, header,
-    health, needs, open, segments,
+    App, Body, BoxError, Bytes, Frame, Method, Request, Response, Route, StatusCode, access_line,
+    authenticated, header, health, needs, open, segments,
 };
 use resource_server::jwt::{Key, Policy, VerifiedClaims, Verifier};
 use resource_server::log::Lines;
-use resource_server::server::{BoxError, Limits, Observer, Server, listen, runtime};
+use resource_server::server::{Limits, Observer, Server, listen, runtime};
 use resource_server::shared::{Cached, Shared};
 use socket2::SockRef;
 use tokio::sync::{Notify, oneshot};
@@ -94,6 +94,11 @@ fn routes<'r>(path: &str, route: Route<'r, State>) -> Route<'r, State> {
                 .get(authenticated(|claims, request| note(claims, request, id)))
                 .delete(open(gone))
         }
+        ["even", number] => {
+            let number = number.to_owned();
+            route.get(open(move |_: Request<State>| even(&number)))
+        }
+        ["sum"] => route.post(open(sum)),
         ["echo"] => route.post(open(echo)).put(open(echo)),
         ["ignore"] => route.post(open(ignore)),
         ["wait"] => route
@@ -165,6 +170,18 @@ fn gone(_: Request<State>) -> Response {
     Response::empty(StatusCode::NO_CONTENT)
 }
 
+/// A handler that does not wait, and fails by `?`.
+fn even(number: &str) -> Result<Response, Response> {
+    let number: u64 = number.parse().map_err(|_| Response::not_found())?;
+    Ok(Response::json_from(&(number % 2 == 0)))
+}
+
+async fn sum(mut request: Request<State>) -> Result<Response, Response> {
+    let numbers: Vec<u64> = request.json(16).await?;
+    let sum: u64 = numbers.iter().sum();
+    Ok(Response::json_from(&BTreeMap::from([("sum", sum)])))
+}
+
 async fn echo(mut request: Request<State>) -> Result<Response, Response> {
     let guard = Guard::new(&request);
     let content = request.content(10_000).await?;
@@ -222,6 +239,8 @@ fn broken(how: &str) -> Response {
         "name" => Response::text("a").with("not a name", "value"),
         "value" => Response::text("a").with("name", "not\r\na: value"),
         "type" => Response::content("text\n", "a"),
+        // JSON has no name that is not a string.
+        "json" => Response::json_from(&BTreeMap::from([((1, 2), 3)])),
         _ => Response::text("fine"),
     }
 }
@@ -469,6 +488,50 @@ fn response_has_any_status_field_and_content() {
     let response = client.response();
     assert_eq!(response.status, 204);
     assert_eq!(response.fields(), [("cache-control", "no-store")]);
+}
+
+#[test]
+fn handler_that_does_not_wait_may_return_a_result() {
+    let own = Own::start();
+    let response = own.request("GET", "/even/4", &[]);
+    assert_eq!((response.status, &*response.content), (200, "true"));
+    assert_eq!(response.field("content-type"), Some("application/json"));
+    let missing = own.request("GET", "/even/four", &[]);
+    let no_route = own.request("GET", "/nowhere", &[]);
+    assert_eq!(missing.status, 404);
+    assert_eq!(missing.fields(), no_route.fields());
+    assert_eq!(missing.content, no_route.content);
+}
+
+#[test]
+fn json_content_is_read_as_the_type_that_the_handler_names() {
+    let own = Own::start();
+    let mut client = own.connect();
+    let mut post = |content: &str| {
+        let len = format!("Content-Length: {}", content.len());
+        client.request("POST", "/sum", &[&len]);
+        client.send(content);
+        client.response()
+    };
+    let response = post("[1, 2, 3]");
+    assert_eq!((response.status, &*response.content), (200, r#"{"sum":6}"#));
+    assert_eq!(response.field("content-type"), Some("application/json"));
+    for (content, place) in [
+        ("", "line 1, column 0"),
+        ("[1,\n2", "line 2, column 1"),
+        ("[1] 2", "line 1, column 5"),
+        ("[-1]", "line 1, column 3"),
+    ] {
+        let response = post(content);
+        assert_eq!(response.status, 400, "{content:?}");
+        assert_eq!(response.code().as_deref(), Some("bad_request"));
+        let message = response.message().expect("a message");
+        assert!(message.ends_with(place), "{content:?}: {message}");
+        // The content is complete: there is no doubt about the next request.
+        assert_eq!(response.field("connection"), None);
+    }
+    assert_eq!(post("[10, 20, 30, 40]").status, 200);
+    assert_eq!(post("[10, 20, 30, 400]").status, 413);
 }
 
 #[test]
@@ -849,7 +912,7 @@ fn framing_fields_of_a_handler_are_removed() {
 fn response_that_cannot_be_one_is_500_and_logged() {
     let own = Own::start();
     let mut client = own.connect();
-    for how in ["100", "101", "204", "304", "name", "value", "type"] {
+    for how in ["100", "101", "204", "304", "name", "value", "type", "json"] {
         client.request("GET", &format!("/broken/{how}"), &[]);
         let response = client.response();
         assert_eq!(response.status, 500, "{how}");
@@ -858,9 +921,9 @@ fn response_that_cannot_be_one_is_500_and_logged() {
     client.request("GET", "/broken/not", &[]);
     assert_eq!(client.response().content, "fine");
     eventually("each is logged", || {
-        own.errors.text().matches("internal error: ").count() == 7
+        own.errors.text().matches("internal error: ").count() == 8
     });
-    assert_eq!(own.log.text().matches(r#""status":500"#).count(), 7);
+    assert_eq!(own.log.text().matches(r#""status":500"#).count(), 8);
 }
 
 /// The server reads on while a handler waits, and takes no content for a head.

@@ -40,7 +40,8 @@ async fn list(claims: VerifiedClaims, request: Request) -> Result {
     let user = claims.user()?.into_owned();
     let notes = request.state().list(user).await.map_err(failed)?;
     let note = |(id, beginning)| json!({ "id": id, "text": beginning });
-    Ok(respond(notes.into_iter().map(note).collect()))
+    let notes: Value = notes.into_iter().map(note).collect();
+    Ok(Response::json_from(&notes))
 }
 
 async fn create(claims: VerifiedClaims, mut request: Request) -> Result {
@@ -61,15 +62,11 @@ async fn note(claims: VerifiedClaims, request: Request, id: i64) -> Result {
     let note = request.state().note(user, id).await;
     let missing = || Response::error(Status::NOT_FOUND, "not_found", "no such note");
     let text = note.map_err(failed)?.ok_or_else(missing)?;
-    Ok(respond(json!({ "id": id, "text": text })))
+    Ok(Response::json_from(&json!({ "id": id, "text": text })))
 }
 
-async fn me(claims: VerifiedClaims, _: Request) -> Result {
-    Ok(respond(json!({ "user": claims.user()? })))
-}
-
-fn respond(content: Value) -> Response {
-    Response::json(content.to_string())
+fn me(claims: VerifiedClaims, _: Request) -> Result {
+    Ok(Response::json_from(&json!({ "user": claims.user()? })))
 }
 
 /// The client learns that the fault is not its own; the cause is on standard error.
