@@ -514,7 +514,7 @@ impl From<NoUser> for Response {
     }
 }
 
-/// What a handler's future yields.
+/// What becomes a response.
 pub trait IntoResponse {
     /// The response.
     fn into_response(self) -> Response;
@@ -526,10 +526,43 @@ impl IntoResponse for Response {
     }
 }
 
-/// `Ok` and `Err` are both sent. `?` returns an error response early.
-impl IntoResponse for Result<Response, Response> {
+/// `Ok` and `Err` are both sent, and `?` ends a handler early. An error is whatever becomes a response: one
+/// itself, [`NoUser`], or a type of your own.
+///
+/// ```
+/// use resource_server::app::{Request, Response, StatusCode};
+///
+/// enum Failure { NoNumber, Odd }
+///
+/// impl From<Failure> for Response {
+///     fn from(failure: Failure) -> Self {
+///         let (code, message) = match failure {
+///             Failure::NoNumber => ("no_number", "expected a number as the query"),
+///             Failure::Odd => ("odd", "expected an even number"),
+///         };
+///         Self::error(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+///     }
+/// }
+///
+/// fn half(request: Request<()>) -> Result<Response, Failure> {
+///     let number = request.query().and_then(|query| query.parse().ok());
+///     let number: u64 = number.ok_or(Failure::NoNumber)?;
+///     if number % 2 != 0 {
+///         return Err(Failure::Odd);
+///     }
+///     Ok(Response::json_from(&(number / 2)))
+/// }
+/// ```
+impl<E: Into<Response>> IntoResponse for Result<Response, E> {
     fn into_response(self) -> Response {
-        self.unwrap_or_else(|response| response)
+        self.unwrap_or_else(Into::into)
+    }
+}
+
+/// For a function that is not async: clippy finds a `Response` too large for the error of a `Result`.
+impl From<Box<Response>> for Response {
+    fn from(response: Box<Self>) -> Self {
+        *response
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) enum Replied {
     Waiting(Pin<Box<dyn Future<Output = Response>>>),
 }
 
-/// What a handler returns: a [`Response`], a `Result` of two, or a future of either, such as an `async
-/// fn` has.
+/// What a handler returns: a [`Response`], a `Result` of a response and what becomes one
+/// ([`IntoResponse`]), or a future of either, such as an `async fn` has.
 ///
 /// `K` is [`Ready`] or [`Waits`], and is inferred. A future is boxed; it need not be `Send`.
 pub trait Reply<K>: sealed::Reply<K> {}
@@ -49,7 +49,7 @@ mod sealed {
 
     #[diagnostic::on_unimplemented(
         message = "`{Self}` is not what a handler returns",
-        label = "expected a `Response`, a `Result<Response, Response>`, or a future of either"
+        label = "expected a `Response`, a `Result<Response, impl Into<Response>>`, or a future of either"
     )]
     pub trait Reply<K> {
         #[expect(private_interfaces, reason = "sealed")]

@@ -171,9 +171,9 @@ fn gone(_: Request<State>) -> Response {
 }
 
 /// A handler that does not wait, and fails by `?`.
-fn even(number: &str) -> Result<Response, Response> {
+fn even(number: &str) -> Result<Response, Box<Response>> {
     let number: u64 = number.parse().map_err(|_| Response::not_found())?;
-    Ok(Response::json_from(&(number % 2 == 0)))
+    Ok(Response::json_from(&number.is_multiple_of(2)))
 }
 
 async fn sum(mut request: Request<State>) -> Result<Response, Response> {

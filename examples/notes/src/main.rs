@@ -65,7 +65,7 @@ async fn note(claims: VerifiedClaims, request: Request, id: i64) -> Result {
     Ok(Response::json_from(&json!({ "id": id, "text": text })))
 }
 
-fn me(claims: VerifiedClaims, _: Request) -> Result {
+async fn me(claims: VerifiedClaims, _: Request) -> Result {
     Ok(Response::json_from(&json!({ "user": claims.user()? })))
 }
 
