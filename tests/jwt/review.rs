@@ -1,4 +1,4 @@
-//! The page for reviewers names tests and files: they exist, and each row names a test that runs.
+//! The page for reviewers names tests and files: they exist, and each item names a test that runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,38 +61,69 @@ fn is_test_name(span: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_:".contains(&byte))
 }
 
-/// The rows of the page's tables, without their heads: of each table the cells of each row.
-fn tables(page: &str) -> Vec<Vec<Vec<&str>>> {
-    let mut tables = Vec::new();
+/// A heading of the second level, and the items under it, each on one line.
+struct Section<'p> {
+    heading: &'p str,
+    items: Vec<String>,
+}
+
+fn sections(page: &str) -> Vec<Section<'_>> {
+    let mut sections = Vec::new();
     let mut is_inside = false;
     for line in page.lines() {
-        if !line.starts_with('|') {
-            is_inside = false;
-        } else if line.starts_with("|---") {
-            tables.push(Vec::new());
+        if let Some(heading) = line.strip_prefix("## ") {
+            let items = Vec::new();
+            sections.push(Section { heading, items });
+        }
+        let Some(Section { items, .. }) = sections.last_mut() else {
+            continue;
+        };
+        if let Some(item) = line.strip_prefix("- ") {
+            items.push(item.to_owned());
             is_inside = true;
-        } else if is_inside {
-            let cells = line.trim_matches('|').split(" | ").map(str::trim).collect();
-            tables.last_mut().expect("a table").push(cells);
+        } else if let Some(rest) = line.strip_prefix("  ").filter(|_| is_inside) {
+            let item = items.last_mut().expect("an item");
+            item.push(' ');
+            item.push_str(rest);
+        } else {
+            is_inside = false;
         }
     }
-    tables
+    sections
 }
+
+/// The only section whose items need no test.
+const NOT_COVERED: &str = "What is not covered, by design";
+
+/// Where the page finds the sources in the documentation.
+const SOURCES: &str = "../../src/resource_server/";
 
 /// What is wrong with the page.
 fn faults(page: &str, tests: &BTreeMap<String, bool>) -> Vec<String> {
     let unknown = spans(page)
         .filter(|span| is_test_name(span) && !tests.contains_key(*span))
         .map(|name| format!("no such test: {name}"));
-    let untested = tables(page).into_iter().flatten().filter_map(|row| {
-        let names_one_that_runs = row
-            .last()
-            .is_some_and(|cell| spans(cell).any(|name| tests.get(name) == Some(&false)));
-        (!names_one_that_runs).then(|| format!("names no test that runs: {}", row[0]))
-    });
+    let untested = sections(page)
+        .into_iter()
+        .filter(|section| section.heading != NOT_COVERED)
+        .flat_map(|section| section.items)
+        .filter_map(|item| {
+            let named = item.split_once("Tests: ").map_or("", |(_, named)| named);
+            let names_one_that_runs = spans(named).any(|name| tests.get(name) == Some(&false));
+            (!names_one_that_runs).then(|| format!("names no test that runs: {item}"))
+        });
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let linked = page
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
+        .map(|(_, link)| {
+            let path = link.strip_prefix(SOURCES).unwrap_or(link);
+            format!("src/{}", path.strip_suffix(".html").unwrap_or(path))
+        });
     let missing = spans(page)
         .filter(|span| span.starts_with("src/") || span.starts_with("tests/"))
+        .map(str::to_owned)
+        .chain(linked)
         .filter(|path| !root.join(path).exists())
         .map(|path| format!("no such file: {path}"));
     unknown.chain(untested).chain(missing).collect()
@@ -107,7 +138,10 @@ fn review_page_names_only_tests_and_files_that_exist() {
 #[test]
 fn review_page_with_a_made_up_name_would_be_noticed() {
     let tests = [("a::runs".into(), false), ("a::ignored".into(), true)].into();
-    let page = |cell: &str| format!("| rule | tests |\n|---|---|\n| one | {cell} |\n");
+    let page = |tests: &str| format!("## Rules\n\n- One.\\\n  Tests: {tests}\n\n[made-up]: x\n");
+    // The link is one fault.
+    assert_eq!(faults(&page("`a::runs`"), &tests).len(), 1);
+    let page = |tests: &str| page(tests).replace("x\n", &format!("{SOURCES}jwt.rs.html\n"));
     for (cell, count) in [
         ("`a::runs`", 0),
         ("`a::ignored`, `a::runs`", 0),
@@ -137,26 +171,26 @@ fn tests_are_found_in_the_source_with_what_makes_them_ignored() {
 }
 
 #[test]
-fn review_page_has_a_row_for_each_rule_and_each_recommendation() {
-    let tables = tables(PAGE);
-    let [rules, recommendations, attacks] = &tables[..] else {
-        panic!("three tables, not {}", tables.len());
+fn review_page_has_an_item_for_each_rule_and_each_recommendation() {
+    let sections = sections(PAGE);
+    let [rules, recommendations, attacks, not_covered] = &sections[..] else {
+        panic!("four sections, not {}", sections.len());
     };
-    let numbers: Vec<&str> = rules
-        .iter()
-        .map(|row| row[0].split('.').next().unwrap())
+    let numbers: Vec<&str> = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("### ")?.split('.').next())
         .collect();
-    assert!(numbers.is_sorted());
-    for rule in ["1", "2", "3", "4", "5", "6", "7", "8"] {
-        assert!(numbers.contains(&rule), "{rule}");
-    }
-    let sections: Vec<&str> = recommendations
+    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    assert!(rules.items.len() >= 30, "{}", rules.items.len());
+    let named: Vec<&str> = recommendations
+        .items
         .iter()
-        .map(|row| row[0].split(' ').next().unwrap())
+        .map(|item| item.trim_matches('*').split(' ').next().unwrap())
         .collect();
     let expected: Vec<String> = (1..=12).map(|section| format!("3.{section}")).collect();
-    assert_eq!(sections, expected);
-    assert!(attacks.len() >= 16, "{}", attacks.len());
+    assert_eq!(named, expected);
+    assert!(attacks.items.len() >= 16, "{}", attacks.items.len());
+    assert_eq!(not_covered.heading, NOT_COVERED);
 }
 
 #[test]
