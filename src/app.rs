@@ -79,10 +79,10 @@
 //! |---|---|
 //! | this one | the application as a service of the engine |
 //! | `site` | the built-in application, on one screen |
-//! | `handlers` | what the built-in resources respond |
-//! | `route` | a path's methods, and what each takes |
+//! | `handlers` | the built-in handlers |
+//! | `route` | the methods of a path, and how a request finds its handler |
 //! | `request` | what a handler gets |
-//! | `response` | what it responds, and how that becomes HTTP |
+//! | `response` | what it returns, and how that becomes HTTP |
 //! | `gate` | scopes and users |
 //! | `target` | request target and `Host` |
 //! | `access` | one line of JSON per request |
@@ -132,7 +132,7 @@ use response::Methods;
 use route::{Dispatch, Progress, Replied};
 use target::Target;
 
-/// From a path to its routes.
+/// Registers the methods of a path.
 pub type Routes<S> = for<'p, 'r> fn(&'p str, Route<'r, S>) -> Route<'r, S>;
 
 /// An application: its routes and its state.
@@ -147,8 +147,9 @@ pub struct App<S> {
 }
 
 impl<S: 'static> App<S> {
-    /// An application of this name. Each worker calls `state` once, before it serves: what it returns is
-    /// that worker's own, unless it holds something shared, such as an `Arc`. Its error ends the program.
+    /// Creates an application with this name. Each worker calls `state` once, before it serves, and keeps
+    /// the result for itself; share data between workers with an `Arc`. An error from `state` ends the
+    /// program.
     #[must_use]
     pub fn new(
         name: &'static str,
@@ -166,19 +167,19 @@ impl<S: 'static> App<S> {
         }
     }
 
-    /// What `--version` prints after the name.
+    /// Sets the version, which `--version` prints after the name.
     #[must_use]
     pub fn version(self, version: &'static str) -> Self {
         Self { version, ..self }
     }
 
-    /// The first line of `--help`.
+    /// Sets the first line of `--help`.
     #[must_use]
     pub fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
     }
 
-    /// A path to try with the token that a run without a secret prints.
+    /// Sets the path of the `curl` command that a run without a secret prints.
     #[must_use]
     pub fn trial_path(self, path: &'static str) -> Self {
         Self {
@@ -187,18 +188,18 @@ impl<S: 'static> App<S> {
         }
     }
 
-    /// The environment variables that the application itself reads: `--help` lists them, and none of them
-    /// is warned about as a misspelled one.
+    /// Names the environment variables that the application itself reads. `--help` lists them, and they
+    /// cause no warning about a misspelled variable.
     #[must_use]
     pub fn variables(self, variables: &'static [&'static str]) -> Self {
         Self { variables, ..self }
     }
 
-    /// The application as one worker has it, with a state of its own.
+    /// Creates the application of one worker, with a state of its own.
     ///
     /// # Errors
     ///
-    /// What the state's function returns.
+    /// The error of the function that creates the state.
     pub fn worker(&self, verifier: Cached<Verifier>, logs_access: bool) -> io::Result<Worker<S>> {
         Ok(Worker {
             routes: self.routes,
@@ -232,15 +233,15 @@ impl<S> fmt::Debug for App<S> {
 /// What the requests of one worker share.
 struct Shared<S> {
     state: S,
-    /// Which tokens open the protected resources.
+    /// Verifies the tokens of protected resources.
     verifier: Cached<Verifier>,
-    /// Whether responses carry what the access log says of them.
+    /// Whether responses carry a [`Note`] for the access log.
     logs_access: bool,
-    /// The field table of a request that is over, empty.
+    /// The emptied field table of an earlier request, for the next response.
     spare: Cell<Option<HeaderMap>>,
 }
 
-/// An application as one worker has it: a service of the engine.
+/// One worker's application: a service of the engine.
 pub struct Worker<S> {
     routes: Routes<S>,
     shared: Rc<Shared<S>>,
@@ -254,10 +255,10 @@ impl<S> fmt::Debug for Worker<S> {
 
 impl<S> Worker<S> {
     fn dispatch(&self, request: hyper::Request<Content>) -> Answering<S> {
-        // The handler owns the request, and the path is for its route.
+        // The handler will own the request, but the routes still need its path.
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("", PathAndQuery::path);
-        // Filled where it stands, as moving it costs more than filling it.
+        // Filled in place: moving it costs more than filling it.
         let mut dispatch = Dispatch {
             request: None,
             progress: Progress {
@@ -275,7 +276,7 @@ impl<S> Worker<S> {
         }
         dispatch.request = Some(Request::new(request, Rc::clone(&self.shared)));
         let _registered = (self.routes)(path, dispatch.route());
-        dispatch.reply_to_the_rest();
+        dispatch.reply_by_default();
         let Progress {
             replied,
             user,
@@ -301,7 +302,7 @@ impl<S> Worker<S> {
     }
 }
 
-/// What becomes of a response besides what its handler says.
+/// What is added to a handler's response.
 struct Finish {
     /// For the access log.
     user: Option<String>,
@@ -342,7 +343,7 @@ impl<S: 'static> Service<hyper::Request<Content>> for Worker<S> {
 
 type Result = std::result::Result<hyper::Response<ResponseBody>, BoxError>;
 
-/// A request until its response.
+/// The future of one response.
 pub struct Answering<S>(State<S>);
 
 enum State<S> {
@@ -380,13 +381,13 @@ impl<S> Future for Answering<S> {
                 Some(shared.finish(&mut response, finish))
             }
         };
-        // A future is not polled after its end.
+        // A completed future is not polled again.
         result.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-/// The parts of a path between its slashes, as sent: nothing is decoded, and a slash at the end is
-/// followed by an empty part. A path of more than [`MAX_SEGMENTS`] parts has none.
+/// Splits a path at its slashes. Nothing is decoded, and a trailing slash yields an empty last part. A path
+/// of more than [`MAX_SEGMENTS`] parts yields none.
 ///
 /// ```
 /// use resource_server::app::segments;
@@ -416,10 +417,10 @@ pub fn segments(path: &str) -> Segments<'_> {
     segments
 }
 
-/// The most parts that [`segments`] splits a path into: it allocates nothing.
+/// The largest number of parts that [`segments`] yields. It is fixed, so that nothing is allocated.
 pub const MAX_SEGMENTS: usize = 16;
 
-/// The parts of a path: a slice.
+/// The parts of a path. Dereferences to a slice.
 #[derive(Clone, Debug)]
 pub struct Segments<'p> {
     parts: [&'p str; MAX_SEGMENTS],

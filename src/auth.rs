@@ -15,7 +15,7 @@ const REALM: &str = "resource-server";
 /// The scheme, compared without case (RFC 9110 §11.1).
 const SCHEME: &[u8] = b"Bearer";
 
-/// Why a request may not pass, and what its sender is told.
+/// Why a request is rejected, and what the response says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// No `Authorization` field, or an empty one.
@@ -30,16 +30,16 @@ pub enum Challenge {
     NoToken,
     /// More than one word after `Bearer`.
     SeveralWords,
-    /// A character that no token has: neither one of a b64token (RFC 6750 §2.1) nor `=`, which is a
-    /// matter of the token.
+    /// A character that no b64token has (RFC 6750 §2.1). `=` passes wherever it stands: the token's
+    /// own rules report it.
     ForeignCharacter,
     /// The token does not verify.
     InvalidToken(Error),
-    /// The token verifies, and does not grant every scope that the resource demands.
+    /// The token is valid, but does not grant every scope that the resource demands.
     InsufficientScope,
-    /// The token verifies, and has no claim that names the user.
+    /// The token is valid, but has no claim that names the user.
     MissingSubject,
-    /// The token verifies, and the claim that names the user cannot be the value of a field.
+    /// The token is valid, but the claim that names the user cannot be the value of a field.
     UnusableSubject,
 }
 
@@ -74,8 +74,8 @@ impl Challenge {
         index.unwrap_or_default()
     }
 
-    /// 403 where the token verifies, as no other form of it would help; 401 for the rest: a proxy
-    /// takes any other status for a failure of its own.
+    /// 403 if the token is valid, because sending it again cannot help; otherwise 401. A proxy takes any
+    /// other status for a failure of the gate.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -102,8 +102,8 @@ impl Challenge {
         }
     }
 
-    /// The `error` of `WWW-Authenticate` (RFC 6750 §3.1). It has none where the request has no bearer
-    /// credentials, and of a 403 the RFC knows one alone.
+    /// The `error` of `WWW-Authenticate` (RFC 6750 §3.1). There is none if the request has no bearer
+    /// credentials. For a 403 the RFC registers only one.
     #[must_use]
     pub fn error(self) -> Option<&'static str> {
         match self {
@@ -113,7 +113,7 @@ impl Challenge {
         }
     }
 
-    /// What is wrong, in words that a caller can act on.
+    /// Says what is wrong and what the client can do about it.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
@@ -174,7 +174,7 @@ impl Challenge {
     }
 }
 
-/// The token verifies, and there is no user to name to a proxy.
+/// The token is valid, but there is no user to report to a proxy.
 impl From<NoUser> for Challenge {
     fn from(reason: NoUser) -> Self {
         match reason {
@@ -184,7 +184,7 @@ impl From<NoUser> for Challenge {
     }
 }
 
-/// What a challenge says.
+/// A challenge as field and content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The value of `WWW-Authenticate`.
@@ -213,13 +213,13 @@ impl Refusal {
 
 /// Authenticates a request by its fields at the time `now`.
 ///
-/// Costs what [`Verifier::verify`] costs; a refusal allocates nothing of its own.
+/// Costs what [`Verifier::verify`] costs; a rejected request allocates nothing of its own.
 ///
 /// # Errors
 ///
-/// The challenge to respond with, for the first of these that holds: no `Authorization` field, or
-/// two; a byte outside printable ASCII; an empty value; another scheme; nothing after it; more than
-/// one word after it; a character that no token has; a token that does not verify.
+/// The challenge for the first of these that applies: no `Authorization` field, or two; a byte outside
+/// printable ASCII; an empty value; another scheme; nothing after it; more than one word after it; a
+/// character that no token has; a token that does not verify.
 pub fn authenticate(
     fields: &HeaderMap,
     verifier: &Verifier,
@@ -236,8 +236,7 @@ pub fn authenticate(
         return Err(fault(value).unwrap_or(Challenge::CredentialsRequired));
     };
     verifier.verify(word, now).map_err(|error| {
-        // Nothing that verifies has a fault of form, so only refusals look for one, and most have
-        // none.
+        // A token that verifies has no fault of form, so only a rejected one is searched for one.
         let challenge = Challenge::InvalidToken(error);
         if !word.is_empty() && are_in_token(word.as_bytes()) {
             challenge
@@ -247,7 +246,8 @@ pub fn authenticate(
     })
 }
 
-/// What follows the scheme `Bearer`, in any case, and spaces: a token if `fault` finds nothing.
+/// Returns the text after the scheme `Bearer`, in any case, and spaces. It is a token if `fault` finds
+/// nothing.
 fn word_after_bearer(value: &[u8]) -> Option<&str> {
     let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
@@ -257,7 +257,7 @@ fn word_after_bearer(value: &[u8]) -> Option<&str> {
     rest.starts_with(' ').then(|| rest.trim_start_matches(' '))
 }
 
-/// What is wrong with the form of a value, without white space around it.
+/// Returns what is wrong with the form of a value without white space around it, if anything.
 #[cold]
 fn fault(value: &[u8]) -> Option<Challenge> {
     if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {

@@ -41,18 +41,17 @@ pub use key::{EmptySecret, Key};
 pub use token::{MAX_TOKEN_LEN, UnverifiedToken};
 use token::{contains, fault};
 
-/// What a claims set is checked against. The default asks for nothing that RFC 7519 does not ask for.
+/// What a claims set is checked against. The default requires only what RFC 7519 requires.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The `iss` that a token must have, byte for byte; with `None` it is ignored.
     pub issuer: Option<String>,
-    /// The `aud` that a token must name, byte for byte; with `None` a token that names any is
-    /// refused.
+    /// The `aud` that a token must name, byte for byte; with `None` a token that names any is rejected.
     pub audience: Option<String>,
     /// Seconds by which the issuer's clock may differ from ours: `exp` counts as that much later,
     /// `nbf` as that much earlier.
     pub leeway: u16,
-    /// Whether a token without `exp` is refused.
+    /// Whether a token without `exp` is rejected.
     pub require_exp: bool,
     /// The claim that names the user, a top-level name taken literally: `sub` by default.
     pub user_claim: String,
@@ -73,7 +72,7 @@ impl Default for Policy {
     }
 }
 
-/// Decides whether a token may pass: the keys and the policy.
+/// Verifies tokens with its keys and its policy.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     current: Key,
@@ -82,7 +81,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier that accepts what `key` has signed and `policy` allows.
+    /// Creates a verifier that accepts what `key` has signed and `policy` allows.
     #[must_use]
     pub fn new(key: Key, policy: Policy) -> Self {
         Self {
@@ -92,7 +91,7 @@ impl Verifier {
         }
     }
 
-    /// Accepts a second key's tokens too, for the time of a rotation.
+    /// Also accepts the tokens of a second key, during a rotation.
     #[must_use]
     pub fn with_previous(self, key: Key) -> Self {
         Self {
@@ -103,9 +102,9 @@ impl Verifier {
 
     /// Verifies a token and validates its claims at the time `now`.
     ///
-    /// Costs at most two MACs over 8,192 bytes, and allocates nothing before the MAC is right; after
-    /// it, one buffer no longer than the token, and what `serde_json` needs for escapes, nested
-    /// values and errors.
+    /// Computes at most two MACs over 8,192 bytes. Allocates nothing before the MAC is verified; after
+    /// that, one buffer no longer than the token, and what `serde_json` needs for escapes, nested values
+    /// and errors.
     ///
     /// # Errors
     ///
@@ -119,7 +118,7 @@ impl Verifier {
         if !self.current.verify(&token)
             && !self.previous.as_ref().is_some_and(|key| key.verify(&token))
         {
-            // Padding that was added after signing is a cause that can be seen.
+            // Padding that was added after signing is the likely cause, and can be seen.
             return Err(if contains(text, b'=') {
                 Error::Padding
             } else {
@@ -127,7 +126,8 @@ impl Verifier {
             });
         }
 
-        // Both are decoded before either is read: base64url is longer than what it encodes.
+        // Both are decoded into one buffer before either is read. It is large enough: base64url is longer
+        // than what it encodes.
         let mut buffer = Vec::with_capacity(token.signing_input().len());
         let is_common = header::COMMON.contains(&token.header());
         if !is_common {

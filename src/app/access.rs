@@ -8,14 +8,14 @@ use hyper::StatusCode;
 
 use crate::server::{Code, Observed};
 
-/// The most characters of a path and of a method that are logged: those of a site are shorter, and
-/// longer ones may contain tokens.
+/// The characters of a path or method that are logged. Those of an API are shorter, and longer ones may
+/// contain tokens.
 const MAX_LOGGED: usize = 64;
 
-/// The most characters of a user that are logged: no more can be named to a proxy.
+/// The characters of a user that are logged. A gate names none with more to a proxy.
 const MAX_USER_LOGGED: usize = 255;
 
-/// A response extension: what the access log says of a response besides its status.
+/// A response extension: what the access log says about a response besides its status.
 #[derive(Clone, Debug)]
 pub(crate) struct Note {
     /// The stable `code` of an error.
@@ -26,13 +26,11 @@ pub(crate) struct Note {
     pub(crate) user: Option<String>,
 }
 
-/// The line of one response: where the request came from, what it asked, what the response was, how
-/// long that took; for an error its code and the rule it broke; and the user, if the request was
-/// authenticated. No query and no field of the request is in it, so no token; what the client
-/// chose is short and escaped.
+/// Returns the log line of one response: time, peer, method, path, status and duration; for an error its
+/// code and the rule that the request broke; for an authenticated request the user. It contains no query
+/// and no field of the request, so no token. Text that the client chose is cut short and escaped.
 ///
-/// Of a head that hyper rejects, before there is a request, method and path are not known, and
-/// neither is when it began.
+/// If hyper rejected the head, there is no request: method, path and duration are null.
 #[must_use]
 pub fn access_line(observed: &Observed<'_>) -> String {
     let mut line = beginning(observed.peer);
@@ -71,7 +69,7 @@ pub fn access_line(observed: &Observed<'_>) -> String {
     line
 }
 
-/// Time and peer of a line.
+/// Returns the beginning of a line: time and peer.
 fn beginning(peer: SocketAddr) -> String {
     let time = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -83,8 +81,8 @@ fn beginning(peer: SocketAddr) -> String {
     )
 }
 
-/// Appends a member: the first `most` characters of a text, as a JSON string in ASCII, so that no
-/// reader of logs takes anything in it for a line break.
+/// Appends a member: the first `most` characters of a text, as a JSON string in ASCII, so that no log
+/// reader mistakes anything in it for a line break.
 fn member(name: &str, text: &str, most: usize, line: &mut String) {
     let _ = write!(line, r#","{name}":""#);
     for character in text.chars().take(most) {

@@ -10,24 +10,24 @@ use crate::jwt::VerifiedClaims;
 /// The field that names the user to a gateway.
 const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 
-/// The longest user that a gate hands to a proxy, in bytes: it becomes a field that every upstream
-/// must take.
+/// The longest user that a gate hands to a proxy, in bytes: it becomes a field that every upstream must
+/// accept.
 const MAX_USER_LEN: usize = 255;
 
 /// The most scopes that one path may demand.
 const MAX_SCOPES: usize = 16;
 
-/// The longest demand that a challenge names, in bytes: it becomes a field that every proxy on the
-/// way must take.
+/// The longest list of scopes that a challenge names, in bytes: it becomes a field that every proxy on the
+/// way must accept.
 const MAX_NAMED_LEN: usize = 255;
 
-/// A gate's response: yes, and the user. A token whose user cannot be the value of a field is
-/// rejected, so that a proxy that copies the field never forwards what its client sent in it.
+/// Responds for a gate: 200 with the user. A token whose user cannot be a field value is rejected, so that
+/// a proxy that copies the field never forwards the client's own.
 ///
-/// In `scopes`, as they stand in a path, `+` separates and nothing is decoded. No token grants more
-/// than [`MAX_SCOPES`].
+/// `scopes` are as sent in the path: separated by `+`, not decoded. No token grants more than
+/// [`MAX_SCOPES`].
 ///
-/// 200 and not 204: Envoy and Oathkeeper take only 200 for a yes.
+/// The status is 200, not 204: Envoy and Oathkeeper accept no other.
 pub(super) fn gate(claims: &VerifiedClaims, scopes: Option<&str>) -> Response {
     if let Some(scopes) = scopes {
         let is_short = scopes.split('+').count() <= MAX_SCOPES;
@@ -58,20 +58,20 @@ pub(crate) fn user(claims: &VerifiedClaims) -> Result<HeaderValue, Challenge> {
     }
 }
 
-/// Returns whether the token grants every scope of a demand. No token grants the empty scope.
+/// Returns whether the token grants every one of these scopes. No token grants the empty scope.
 fn grants_all(claims: &VerifiedClaims, scopes: &str, separator: char) -> bool {
     scopes.split(separator).all(|word| claims.grants(word))
 }
 
-/// 403, with the demand in the challenge (RFC 6750 §3.1) if it is short and of scope-tokens. The
-/// field is the one thing that a refusal allocates.
+/// A 403 whose challenge names the demanded scopes (RFC 6750 §3.1) if they are short and valid
+/// scope-tokens. That field is the only thing that a rejected request allocates.
 fn insufficient_scope(scopes: &str, separator: u8) -> Response {
     let text = Challenge::InsufficientScope.text();
     let field = naming(&text.field, scopes, separator).unwrap_or(text.field);
     Response::refused(Challenge::InsufficientScope, field, text.content)
 }
 
-/// The challenge with the parameter `scope`; `None` if the demand is not to be named.
+/// Returns the challenge with the parameter `scope`, or `None` if the scopes must not be named.
 fn naming(challenge: &HeaderValue, scopes: &str, separator: u8) -> Option<HeaderValue> {
     const PARAMETER: &str = ", scope=\"";
     let is_named = scopes.len() <= MAX_NAMED_LEN
@@ -82,7 +82,7 @@ fn naming(challenge: &HeaderValue, scopes: &str, separator: u8) -> Option<Header
     if !is_named {
         return None;
     }
-    // The exact capacity: from a `Vec` with room left, a field would be copied.
+    // With the exact capacity: a `Vec` with spare room would be copied into the field.
     let len = challenge.len() + PARAMETER.len() + scopes.len() + 1;
     let mut field = Vec::with_capacity(len);
     field.extend_from_slice(challenge.as_bytes());
@@ -96,7 +96,7 @@ fn naming(challenge: &HeaderValue, scopes: &str, separator: u8) -> Option<Header
     HeaderValue::try_from(field).ok()
 }
 
-/// RFC 6749 §3.3: what a scope-token is made of; none of it needs an escape in a quoted-string.
+/// The characters of a scope-token (RFC 6749 §3.3). None needs an escape in a quoted-string.
 const fn is_scope_character(byte: u8) -> bool {
     matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~')
 }

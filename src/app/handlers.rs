@@ -1,5 +1,4 @@
-//! What the built-in resources respond. A protected handler takes [`VerifiedClaims`], which only a
-//! verified token yields.
+//! The built-in handlers. A protected one takes [`VerifiedClaims`], which only a verified token yields.
 
 use super::request::Request;
 use super::response::Response;
@@ -15,7 +14,7 @@ pub(super) fn secret(_: VerifiedClaims, _: Request<()>) -> Response {
     Response::json(r#"{"message":"Secret resource. You should be logged in to see this."}"#)
 }
 
-/// `GET /healthz`, which the command `health` asks for, in every application.
+/// Responds 200 to the command `health`, which asks for `/healthz`. Every application should have it there.
 pub fn health<S>(_: Request<S>) -> Response {
     Response::json(r#"{"message":"ok"}"#)
 }

@@ -16,11 +16,10 @@ use super::Shared;
 use super::response::{BadRequest, Response};
 use crate::server::Content;
 
-/// The most buckets of a request's field table that a later response may use; a hostile request's
-/// table goes back to the allocator.
+/// The largest field table that is kept for a later response. The table of a hostile request is freed.
 const MAX_KEPT_FIELDS: usize = 32;
 
-/// One request, as a handler has it.
+/// One request, as its handler gets it.
 pub struct Request<S> {
     http: hyper::Request<Content>,
     shared: Rc<Shared<S>>,
@@ -55,7 +54,7 @@ impl<S> Request<S> {
         self.http.uri().query()
     }
 
-    /// The fields.
+    /// The header fields.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.http.headers()
@@ -67,13 +66,13 @@ impl<S> Request<S> {
         self.http.version()
     }
 
-    /// The address that the request came from: the client's, or that of a proxy.
+    /// The peer's address: the client's, or that of a proxy in front.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.http.body().peer()
     }
 
-    /// The application's state, as this worker has it.
+    /// The application's state on this worker.
     #[must_use]
     pub fn state(&self) -> &S {
         &self.shared.state
@@ -83,14 +82,14 @@ impl<S> Request<S> {
         &self.shared
     }
 
-    /// Reads the content, whole. A client that waits for `100 Continue` gets it now.
+    /// Reads the whole content. A client that waits for `100 Continue` gets it now.
     ///
-    /// Holds at most `limit` bytes and the capacity that a `Vec` grows to with them. A client that does not
-    /// send it within `API_HEADER_TIMEOUT` gets 408, and the handler is dropped.
+    /// Holds at most `limit` bytes, in a `Vec` that grows with them. If the content does not arrive within
+    /// `API_HEADER_TIMEOUT`, the client gets 408 and the handler is dropped.
     ///
     /// # Errors
     ///
-    /// The response to give: 413 `content_too_large` if it is longer than `limit` bytes, at once where
+    /// The response to return: 413 `content_too_large` if it is longer than `limit` bytes, at once where
     /// `Content-Length` says so; 400 `bad_request` if its transfer coding is malformed.
     pub async fn content(&mut self, limit: usize) -> Result<Bytes, Response> {
         let content = self.http.body_mut();
@@ -101,7 +100,7 @@ impl<S> Request<S> {
         let mut whole = Vec::new();
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *content).poll_frame(cx)).await {
             let frame = frame.map_err(|_| Response::bad_request(BadRequest::Content))?;
-            // Trailers are no part of it.
+            // Trailers are not part of it.
             if let Ok(part) = frame.into_data() {
                 if part.len() > limit - whole.len() {
                     return Err(Response::content_too_large());
@@ -112,7 +111,7 @@ impl<S> Request<S> {
         Ok(whole.into())
     }
 
-    /// Reads the content, whole, as one JSON value. Its `Content-Type` is not looked at.
+    /// Reads the whole content as one JSON value. Its `Content-Type` is ignored.
     ///
     /// ```
     /// use resource_server::app::{Request, Response};
@@ -157,7 +156,7 @@ impl<S> Drop for Request<S> {
     }
 }
 
-/// Prints no field and nothing of the content: tokens are among them.
+/// Prints no field and no content: they may contain tokens.
 impl<S> fmt::Debug for Request<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")

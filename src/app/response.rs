@@ -1,4 +1,4 @@
-//! What a handler responds, and the one place where it becomes HTTP.
+//! What a handler returns, and the one place where it becomes HTTP.
 
 use std::fmt;
 use std::mem::take;
@@ -22,7 +22,7 @@ use crate::server::{BoxError, LastResponse, StreamLimit};
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What a handler responds, before it is HTTP: a plain value.
+/// A response, before it becomes HTTP: a plain value.
 ///
 /// Framing is the engine's: `Content-Length`, `Transfer-Encoding`, `Connection`, `Upgrade` and
 /// `Trailer` are removed. A 1xx status, content with 204 or 304, an invalid field, and a value that JSON
@@ -42,14 +42,14 @@ pub struct Response {
     is_last: bool,
     fault: Option<Fault>,
     content_type: ContentType,
-    /// The first field stands here, so that the built-in responses allocate none.
+    /// The first field is stored inline, so that the built-in responses allocate none.
     field: Option<(HeaderName, HeaderValue)>,
     more: Option<Box<More>>,
     pub(in crate::app) code: Option<&'static str>,
     pub(in crate::app) rule: Option<&'static str>,
 }
 
-/// The content of an error: no client can make the server compose it.
+/// The content of an error, composed at compile time.
 macro_rules! error {
     ($code:literal, $message:literal) => {
         concat!(r#"{"code":""#, $code, r#"","message":""#, $message, r#""}"#)
@@ -161,8 +161,8 @@ impl Response {
         self
     }
 
-    /// Closes the connection after this response: the client and the server may disagree about where the
-    /// next request begins.
+    /// Closes the connection after this response, for a case where client and server may disagree about
+    /// where the next request begins.
     pub fn last(self) -> Self {
         Self {
             is_last: true,
@@ -170,7 +170,7 @@ impl Response {
         }
     }
 
-    /// Leaves out the content, and what describes it.
+    /// Removes the content and the field that describes it.
     pub(in crate::app) fn remove_content(&mut self) {
         self.content = Payload::default();
     }
@@ -224,8 +224,8 @@ impl Response {
         )
     }
 
-    /// A 400. The sender of such a request may see another end of it than this server does, so the
-    /// connection closes.
+    /// A 400. The client may see a different end of such a request than this server does, so the connection
+    /// closes.
     pub(in crate::app) fn bad_request(fault: BadRequest) -> Self {
         Self::fixed(
             StatusCode::BAD_REQUEST,
@@ -290,7 +290,7 @@ impl Response {
         }
     }
 
-    /// Makes it HTTP, but for its fields. Takes the content.
+    /// Makes an HTTP response without fields, and moves the content into it.
     ///
     /// # Errors
     ///
@@ -341,7 +341,7 @@ impl Response {
     }
 }
 
-/// What few responses have.
+/// What only a few responses need.
 #[derive(Default)]
 struct More {
     content_type: Option<HeaderValue>,
@@ -404,7 +404,7 @@ impl Payload {
 
 type Stream = Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>;
 
-/// What makes a request a bad one: its method, its target or its `Host`.
+/// Why a request is rejected with 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::app) enum BadRequest {
     /// The method is `CONNECT` (RFC 9110 §9.3.6).
@@ -422,7 +422,7 @@ pub(in crate::app) enum BadRequest {
 }
 
 impl BadRequest {
-    /// For the log.
+    /// The stable id for the log.
     const fn id(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -461,9 +461,9 @@ impl BadRequest {
     }
 }
 
-/// What the engine sends.
+/// The content of an HTTP response.
 pub enum ResponseBody {
-    /// Content that is here.
+    /// Content that is complete.
     Whole(Full<Bytes>),
     /// Content that is still being made.
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
@@ -600,7 +600,7 @@ impl Methods {
         self.known == 0 && self.others.is_empty()
     }
 
-    /// The bit of a method; one without a bit is added to the others.
+    /// Returns the bit of a method. A method without one is added to the others.
     pub(in crate::app) fn add(&mut self, method: &Method) -> u8 {
         match *method {
             Method::GET => Self::GET,
@@ -627,8 +627,8 @@ impl Methods {
             .map_or_else(|| self.texts().refusal, |texts| texts.refusal.clone())
     }
 
-    /// Composed once: no client can make the server format text by trying methods, unless a path
-    /// supports an uncommon one.
+    /// Composed once: requests with other methods make the server format no text, unless a path supports an
+    /// uncommon one.
     fn ready(&self) -> Option<&'static Texts> {
         static READY: [OnceLock<Texts>; Methods::SETS] = [const { OnceLock::new() }; Methods::SETS];
         if !self.others.is_empty() {

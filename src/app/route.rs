@@ -1,4 +1,4 @@
-//! A path's methods and what each takes: a builder that dispatches while it is built.
+//! The methods of a path: a builder that dispatches the request while the methods are registered.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -152,7 +152,7 @@ where
 /// ```compile_fail,E0593
 /// # use resource_server::app::{Request, Response, Route, authenticated};
 /// async fn me(_: Request<()>) -> Response {
-///     Response::text("anybody")
+///     Response::text("hello")
 /// }
 ///
 /// fn routes<'r>(path: &str, route: Route<'r, ()>) -> Route<'r, ()> {
@@ -163,7 +163,7 @@ where
 /// }
 /// ```
 ///
-/// Nor does one without any of the three:
+/// Nor does a handler by itself:
 ///
 /// ```compile_fail,E0277
 /// # use resource_server::app::{Request, Response, Route};
@@ -284,7 +284,7 @@ where
     }
 }
 
-/// The one way from a request to its claims. Without them its challenge is the reply.
+/// The only way from a request to its claims. If there are none, the challenge becomes the reply.
 fn authenticate<S>(request: &Request<S>, progress: &mut Progress) -> Option<VerifiedClaims> {
     let shared = request.shared();
     let claims = shared
@@ -304,9 +304,9 @@ fn authenticate<S>(request: &Request<S>, progress: &mut Progress) -> Option<Veri
     }
 }
 
-/// How far the dispatch of one request is.
+/// The progress of one request's dispatch.
 pub(super) struct Progress {
-    /// The first that matched.
+    /// The reply of the first endpoint that matched.
     pub(super) replied: Replied,
     /// For the access log.
     pub(super) user: Option<String>,
@@ -318,9 +318,9 @@ pub(super) struct Progress {
 
 /// A path, while its methods are registered.
 ///
-/// It holds the request: the first endpoint that is registered for its method is called at once. From
-/// what has been registered follow `Allow`, the responses to `HEAD` and `OPTIONS`, 405, and 404 if
-/// nothing has been.
+/// It holds the request, and calls the first endpoint that is registered for the request's method, at once.
+/// `Allow`, 405 and the responses to `HEAD` and `OPTIONS` follow from what is registered; 404 from nothing
+/// registered.
 #[must_use]
 pub struct Route<'r, S>(&'r mut Dispatch<S>);
 
@@ -356,7 +356,7 @@ impl<S> Route<'_, S> {
         self.register(&Method::DELETE, Methods::DELETE, endpoint)
     }
 
-    /// Responds to any method, such as `OPTIONS` for CORS; but never to `CONNECT`, which is 400.
+    /// Responds to `method`, such as `OPTIONS` for CORS. `CONNECT` is always rejected with 400.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a constant, in almost every call"
@@ -385,9 +385,9 @@ impl<S> Route<'_, S> {
         self
     }
 
-    /// A gate, which a proxy asks before it forwards a request: the whole path, as every method is the
-    /// same question. With a valid bearer token that grants `scopes`, separated by `+`: 200 with
-    /// `X-Auth-Request-User`; otherwise 401 or 403. No response has content, as nginx drops the connection
+    /// Makes the path a gate, which a proxy asks before it forwards a request. Every method gets the same
+    /// response: 200 with `X-Auth-Request-User` if the bearer token is valid and grants `scopes`, which `+`
+    /// separates; otherwise 401 or 403. No response has content, because nginx drops the connection
     /// together with the content.
     pub fn gate(self, scopes: Option<&str>) -> Self {
         let Dispatch {
@@ -423,8 +423,8 @@ impl<S> Dispatch<S> {
         Route(self)
     }
 
-    /// What no endpoint has responded to follows from what is registered.
-    pub(super) fn reply_to_the_rest(&mut self) {
+    /// Replies if no endpoint has: the response follows from what is registered.
+    pub(super) fn reply_by_default(&mut self) {
         let Some(request) = self.request.take() else {
             return;
         };

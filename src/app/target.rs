@@ -8,7 +8,7 @@ use hyper::{Method, Request, Version};
 
 use super::response::BadRequest;
 
-/// What a request is about.
+/// What a request addresses.
 pub(super) enum Target {
     /// The resource at the target's path.
     Resource,
@@ -31,7 +31,7 @@ pub(super) fn target<B>(request: &Request<B>) -> Result<Target, BadRequest> {
         (None, _) => Target::Resource,
         (Some(authority), path) => {
             validate_url(uri.scheme(), authority)?;
-            // hyper reads no path as `/`, which is not a resource.
+            // hyper represents a missing path as `/`, which is not a resource.
             if is_options && path == "/" {
                 Target::Server
             } else {
@@ -61,8 +61,8 @@ fn validate_url(scheme: Option<&Scheme>, authority: &Authority) -> Result<(), Ba
     }
 }
 
-/// RFC 9112 §3.2: HTTP/1.1 has one `Host`, no version has two, and its value is a host and an
-/// optional port. It is empty where the target has no authority.
+/// Returns whether `Host` is valid (RFC 9112 §3.2). HTTP/1.1 requires exactly one, older versions allow
+/// one. Its value is a host and an optional port, or empty if the target has no authority.
 fn has_valid_host<B>(request: &Request<B>) -> bool {
     let mut values = request.headers().get_all(HOST).iter();
     match (values.next(), values.next()) {
@@ -72,8 +72,8 @@ fn has_valid_host<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// RFC 3986 §3.2.2 and §3.2.3: a name or an IPv4 address, which have the same characters, or an
-/// address in brackets; then perhaps a colon and digits. An http URL has a host (RFC 9110 §4.2.1).
+/// RFC 3986 §3.2.2 and §3.2.3: a name or an IPv4 address, which have the same characters, or an address in
+/// brackets; then an optional colon and digits. An http URL has a host (RFC 9110 §4.2.1).
 fn is_host_and_port(text: &[u8]) -> bool {
     let rest = match text {
         [b'[', rest @ ..] => after_address(rest),
@@ -86,8 +86,8 @@ fn is_host_and_port(text: &[u8]) -> bool {
     }
 }
 
-/// The rest of the text behind a `reg-name` that is not empty and in which each `%` is followed by two
-/// hexadecimal digits.
+/// Returns the text after a `reg-name` that is not empty and in which two hexadecimal digits follow each
+/// `%`.
 fn after_name(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     loop {
@@ -103,8 +103,8 @@ fn after_name(text: &[u8]) -> Option<&[u8]> {
     (rest.len() < text.len()).then_some(rest)
 }
 
-/// What follows `IPv6address`, or `IPvFuture`, which is a `v`, a version and anything, and the
-/// bracket after it.
+/// Returns the text after an `IPv6address` or `IPvFuture` and its closing bracket. The latter is a `v`, a
+/// version, a dot and an address.
 fn after_address(text: &[u8]) -> Option<&[u8]> {
     let (address, rest) = split_before(text, b']');
     let is_address = match address {
@@ -127,8 +127,8 @@ fn split_before(text: &[u8], end: u8) -> (&[u8], &[u8]) {
     text.split_at(len.unwrap_or(text.len()))
 }
 
-/// `unreserved` and `sub-delims` of RFC 3986 §2, looked up: every request has a `Host`, and comparing each
-/// byte of it with every range costs 100 instructions.
+/// `unreserved` and `sub-delims` of RFC 3986 §2, from a table: every request has a `Host`, and comparing
+/// each byte with every range costs 1 % of a request's instructions.
 #[expect(
     clippy::as_conversions,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! base64url without padding, RFC 7515 §2: what is canonical, and the way there and back.
+//! base64url without padding, RFC 7515 §2: decodes canonical text only, and encodes.
 
 use base64::Engine;
 use base64::engine::general_purpose::NO_PAD;
@@ -30,20 +30,20 @@ mod engine {
 }
 use engine::ENGINE;
 
-/// Decodes to the front of `buffer`; `None` if `text` is not canonical, which is to say not what an
-/// encoder writes for some bytes, or if `buffer` is too small. Two texts that decode to the same
-/// bytes are the same text, so that a token cannot be changed and stay valid.
+/// Decodes to the front of `buffer`. Returns `None` if `text` is not canonical, that is, not what an
+/// encoder writes, or if `buffer` is too small. Two texts that decode to the same bytes are the same text,
+/// so that a token cannot be changed and stay valid.
 pub(super) fn decode<'b>(text: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
     let len = ENGINE.decode_slice(text, buffer).ok()?;
     buffer.get(..len)
 }
 
-/// Decodes to the end of `buffer`; `None` as with [`decode`].
+/// Appends the decoded bytes to `buffer`. Returns `None` as [`decode`] does.
 pub(super) fn decode_onto(text: &str, buffer: &mut Vec<u8>) -> Option<()> {
     ENGINE.decode_vec(text, buffer).ok()
 }
 
-/// Whether a character is of the alphabet.
+/// Returns whether a character belongs to the alphabet.
 pub(super) fn is_digit(character: u8) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, b'-' | b'_')
 }

@@ -1,4 +1,4 @@
-//! The claims set, RFC 7519 §4: what is read of it, and what it is checked against.
+//! The claims set, RFC 7519 §4: what is read from it, and what it is checked against.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,8 +44,8 @@ pub enum NoUser {
 
 /// The claims set of a token that passed every check.
 ///
-/// Only [`Verifier::verify`](super::Verifier::verify) makes one: to hold it is to know that the
-/// token was checked.
+/// Only [`Verifier::verify`](super::Verifier::verify) makes one: its holder knows that the token was
+/// checked.
 pub struct VerifiedClaims {
     json: String,
     /// Where the values of the claims that the policy names for user and scopes stand in `json`.
@@ -68,7 +68,7 @@ impl VerifiedClaims {
     }
 
     /// One claim by its name, read anew from the text; if the name occurs twice, the last one.
-    /// `None` if it is absent, or is one that no `Value` holds: a number beyond `f64` (unless the build
+    /// `None` if it is absent, or is one that `Value` cannot hold: a number beyond `f64` (unless the build
     /// has `serde_json`'s `arbitrary_precision`), half a surrogate pair, more than 127 levels.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<Value> {
@@ -94,10 +94,10 @@ impl VerifiedClaims {
         string_or_integer(value).ok_or(NoUser::Unusable)
     }
 
-    /// Whether the claim that [`Policy::scope_claim`] names grants `scope`: a string of scopes
-    /// separated by spaces (RFC 8693 §4.2), or an array of strings, each of them one scope as a
-    /// whole. An array with anything else in it grants nothing, nor does a claim of another type. The
-    /// empty scope is never granted.
+    /// Returns whether the claim that [`Policy::scope_claim`] names grants `scope`: a string of scopes
+    /// separated by spaces (RFC 8693 §4.2), or an array of strings, each of them one scope as a whole. An
+    /// array with anything else in it grants nothing, nor does a claim of another type. The empty scope is
+    /// never granted.
     ///
     /// Reads the claim anew, and allocates only if a string has an escape or the array has nested
     /// values.
@@ -123,14 +123,14 @@ impl VerifiedClaims {
     }
 }
 
-/// Prints nothing of the claims: they are their subject's, not the log's.
+/// Prints no claim: personal data does not belong in a log.
 impl fmt::Debug for VerifiedClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("VerifiedClaims(..)")
     }
 }
 
-/// Where the user and the scopes stand in `json`, if every rule is kept.
+/// Checks every rule. Returns where the values of user and scopes are in `json`.
 fn validate(
     json: &str,
     policy: &Policy,
@@ -145,7 +145,7 @@ fn validate(
             "aud" => 1 << 4,
             _ => 0,
         };
-        // Either may be one of those, or both the same.
+        // Either may be a registered name, and both may be the same.
         registered
             | u8::from(name == policy.user_claim) << 5
             | u8::from(name == policy.scope_claim) << 6
@@ -206,7 +206,7 @@ fn validate_audience(aud: Option<&str>, configured: Option<&str>) -> Result<(), 
     }
 }
 
-/// Where a value, which is part of `json`, stands in it.
+/// Returns the range of a value that is a slice of `json`.
 fn place(json: &str, value: &str) -> Range<usize> {
     let start = value.as_ptr().addr() - json.as_ptr().addr();
     start..start + value.len()

@@ -11,7 +11,7 @@ use std::fmt;
 pub enum Error {
     /// Longer than [`MAX_TOKEN_LEN`](super::MAX_TOKEN_LEN).
     TooLong,
-    /// Not one dot: an opaque token, or no token at all.
+    /// No dot: an opaque token, or not a token at all.
     NotAJwt,
     /// Neither three parts separated by two dots (RFC 7515 §7.1) nor five.
     NotThreeParts,
@@ -106,7 +106,7 @@ impl Error {
         self as usize
     }
 
-    /// What is wrong and, where the caller can mend it, how: printable ASCII without `"` and `\`, as
+    /// Says what is wrong and, where the caller can fix it, how: printable ASCII without `"` and `\`, as
     /// RFC 6750 §3 asks of an `error_description`.
     #[must_use]
     pub const fn description(self) -> &'static str {
@@ -141,7 +141,9 @@ impl Error {
             Self::MalformedIssuedAt => {
                 "malformed token: the issued-at time (iat) is not a finite number"
             }
-            Self::MissingExpiration => "the token has no expiration time (exp)",
+            Self::MissingExpiration => {
+                "the token has no expiration time (exp), and JWT_REQUIRE_EXP requires one"
+            }
             Self::ExpirationTooLate => {
                 "the expiration time (exp) is beyond the year 9999: it must be in seconds, not milliseconds"
             }

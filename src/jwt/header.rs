@@ -4,8 +4,8 @@
 use super::error::Error;
 use super::json;
 
-/// The headers that most issuers write, as they stand in a token. They save decoding and reading
-/// JSON; a test holds that each of them passes [`validate`].
+/// The headers that most issuers write, as they stand in a token. They save decoding and reading JSON; a
+/// test checks that each of them passes [`validate`].
 pub(super) const COMMON: [&str; 3] = [
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9", // {"alg":"HS256","typ":"JWT"}
     "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9", // {"typ":"JWT","alg":"HS256"}

@@ -13,16 +13,17 @@ use serde_core::de::{
 };
 use serde_json::value::RawValue;
 
-/// Reads members of an object: of each name that `wanted` gives places, the text of its value, there.
-/// Places are a set, one bit for each of the `N`, the lowest first. Names are compared after unescaping; if a name occurs twice the
-/// last one counts (RFC 7519 §4). Other members are skipped, whatever they are.
+/// Reads the members of an object. `wanted` maps a name to a set of places, one bit for each of the `N`,
+/// the lowest first; the text of the member's value is stored at each of them. Names are compared after
+/// unescaping; if a name occurs twice the last one counts (RFC 7519 §4). Other members are skipped,
+/// whatever they are.
 ///
 /// `None` if `text` is not one JSON object with nothing after it but white space.
 pub(super) fn members<const N: usize>(
     text: &str,
     wanted: impl Fn(&str) -> u8,
 ) -> Option<[Option<&str>; N]> {
-    // Of anything else serde_json would compose an error, with a whole string escaped in it.
+    // For anything else serde_json would compose an error, which may quote a whole string.
     text.trim_start_matches([' ', '\t', '\n', '\r'])
         .strip_prefix('{')?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -43,7 +44,7 @@ pub(super) fn number(value: &str) -> Option<f64> {
     if let Ok(integer) = value.parse::<u64>() {
         return Some(integer as f64);
     }
-    // What begins so in JSON is a number, and so is every number of JSON in Rust.
+    // In JSON only a number begins so, and Rust parses every JSON number.
     value
         .starts_with(|first: char| first == '-' || first.is_ascii_digit())
         .then(|| value.parse().ok())?
@@ -61,7 +62,7 @@ pub(super) fn string(value: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(text))
 }
 
-/// Whether the value is a string and equal to `expected` after unescaping, byte for byte.
+/// Returns whether the value is a string and equal to `expected` after unescaping, byte for byte.
 pub(super) fn is_string(value: &str, expected: &str) -> bool {
     string(value).is_some_and(|text| text == expected)
 }

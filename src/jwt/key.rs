@@ -30,15 +30,15 @@ impl fmt::Display for EmptySecret {
 impl std::error::Error for EmptySecret {}
 
 impl Key {
-    /// The length in bytes below which RFC 7518 §3.2 forbids a secret. [`Key::new`] takes shorter
-    /// ones: whether one may be used is its caller's to say.
+    /// The shortest secret that RFC 7518 §3.2 allows, in bytes. [`Key::new`] accepts shorter ones: its
+    /// caller decides whether to use one.
     pub const RECOMMENDED_LEN: usize = 32;
 
     /// Prepares the key for a secret of one or more bytes of any kind.
     ///
     /// # Errors
     ///
-    /// [`EmptySecret`] if there is not one byte.
+    /// [`EmptySecret`] if the secret is empty.
     pub fn new(secret: &[u8]) -> Result<Self, EmptySecret> {
         match Hmac::new_from_slice(secret) {
             Ok(state) if !secret.is_empty() => Ok(Self { state }),
@@ -48,14 +48,14 @@ impl Key {
 
     /// Signs a claims set: the compact serialization with the header `{"alg":"HS256","typ":"JWT"}`.
     ///
-    /// `claims` is JSON text of one object; it is not looked at.
+    /// `claims` is the JSON text of one object; it is not checked.
     #[must_use]
     pub fn sign(&self, claims: &str) -> String {
         self.sign_parts(r#"{"alg":"HS256","typ":"JWT"}"#, claims)
     }
 
-    /// Signs any two texts as header and payload, right or wrong: what a test or a fuzz target
-    /// needs to get past the MAC.
+    /// Signs any two texts as header and payload, valid or not: what a test or a fuzz target needs to get
+    /// past the MAC.
     #[must_use]
     pub fn sign_parts(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         let mut token = String::new();
@@ -73,10 +73,10 @@ impl Key {
         token
     }
 
-    /// Whether the token's signature is this key's MAC over its signing input.
+    /// Returns whether the token's signature is this key's MAC over its signing input.
     ///
-    /// The comparison takes the same time wherever the signatures differ, so that none can be found
-    /// byte by byte. How long the signing input is shows in the time; its sender knows that.
+    /// The comparison takes the same time wherever the signatures differ, so that a MAC cannot be found
+    /// byte by byte. The time shows the length of the signing input, which its sender knows.
     pub(super) fn verify(&self, token: &UnverifiedToken<'_>) -> bool {
         let mac = self
             .state
@@ -98,7 +98,7 @@ fn words(mac: &[u8; MAC_LEN]) -> [u32; MAC_LEN / 4] {
     words
 }
 
-/// Prints nothing of the secret, nor of what is derived from it.
+/// Prints neither the secret nor anything derived from it.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")

@@ -5,8 +5,7 @@ use std::fmt;
 use super::error::Error;
 use super::{base64url, header};
 
-/// The longest token that is looked at, in bytes: half of the 16 KiB that a whole request head may
-/// have.
+/// The longest token that is parsed, in bytes: half of the 16 KiB that a whole request head may have.
 pub const MAX_TOKEN_LEN: usize = 8192;
 
 /// Bytes of an HMAC-SHA256.
@@ -15,7 +14,7 @@ pub(super) const MAC_LEN: usize = 32;
 /// Characters in which base64url writes them.
 const SIGNATURE_LEN: usize = 43;
 
-/// A token whose form is right and whose content is not authenticated.
+/// A well-formed token whose content is not authenticated.
 ///
 /// Invariant: three parts, header and payload not empty, 32 bytes of signature; made by
 /// [`parse`](Self::parse), each part is canonical base64url without padding. There is no way to
@@ -48,10 +47,10 @@ impl<'a> UnverifiedToken<'a> {
         Ok(parsed)
     }
 
-    /// Parses all but header and payload, of which only the dots are looked at: the MAC need not
-    /// wait for the rest, as both are decoded after it, just as strictly as [`Self::parse`] does.
+    /// Parses a token without decoding header and payload. Both are decoded after the MAC is verified, as
+    /// strictly as by [`Self::parse`].
     pub(super) fn split(token: &'a str) -> Result<Self, Error> {
-        // What is wrong is found out only where something is.
+        // The fault is looked for only if there is one.
         Self::split_well_formed(token).ok_or_else(|| fault(token))
     }
 
@@ -99,14 +98,14 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// Prints nothing of the token: it could be used by any reader of a log.
+/// Prints no part of the token: any reader of a log could use it.
 impl fmt::Debug for UnverifiedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UnverifiedToken(..)")
     }
 }
 
-/// Splits at the only dot that a 32-byte signature allows.
+/// Splits at the dot before a 32-byte signature.
 fn split_signature(token: &str) -> Option<(&str, &str)> {
     let (signing_input, rest) =
         token.split_at_checked(token.len().checked_sub(1 + SIGNATURE_LEN)?)?;
@@ -135,7 +134,7 @@ pub(super) fn contains(text: &str, character: u8) -> bool {
         .fold(false, |is_found, byte| is_found | (byte == character))
 }
 
-/// What is wrong with a token that does not parse.
+/// Returns what is wrong with a token that does not parse.
 #[cold]
 pub(super) fn fault(token: &str) -> Error {
     if token.len() > MAX_TOKEN_LEN {
@@ -158,8 +157,8 @@ pub(super) fn fault(token: &str) -> Error {
     if contains(token, b'=') {
         return Error::Padding;
     }
-    // An SD-JWT has more after its signature, and a token pasted with its quotation mark too: that
-    // says nothing of the algorithm.
+    // An SD-JWT has more after its signature, and a token pasted with its quotation mark too: that says
+    // nothing about the algorithm.
     if third.len() != SIGNATURE_LEN && third.bytes().all(base64url::is_digit) {
         return Error::NotHs256Signature;
     }

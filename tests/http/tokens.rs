@@ -409,7 +409,7 @@ fn expiration_time_is_required_where_configured() {
     assert_eq!(rejected.status, 401);
     assert_eq!(
         rejected.message().as_deref(),
-        Some("the token has no expiration time (exp)")
+        Some("the token has no expiration time (exp), and JWT_REQUIRE_EXP requires one")
     );
 }
 
