@@ -15,7 +15,7 @@ const IMPORTS: &str = "
     program: app config jwt log serde_json server shared tokio
     config: jwt server
     server: http_body_util hyper hyper_util log tokio
-    app: auth http_body_util hyper jwt serde_json server shared
+    app: auth http_body_util hyper jwt serde_core serde_json server shared
     auth: hyper jwt
     jwt: base64 hmac serde_core serde_json sha2 subtle
     log:
