@@ -297,3 +297,38 @@ fn are_in_token(bytes: &[u8]) -> bool {
         are & (is_letter | is_digit | is_other)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_each_challenge_is_its_own() {
+        for challenge in Challenge::all() {
+            assert_eq!(
+                challenge.text(),
+                Refusal::compose(challenge),
+                "{challenge:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn token_has_the_characters_of_the_rfc_wherever_they_stand() {
+        const CHARACTERS: &[u8] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=";
+        for byte in 0..=u8::MAX {
+            // Compared alone, and among the first and the last sixteen.
+            for (len, place) in [(1, 0), (40, 0), (40, 15), (40, 16), (40, 39)] {
+                let bytes: Vec<u8> = (0..len)
+                    .map(|at| if at == place { byte } else { b'a' })
+                    .collect();
+                assert_eq!(
+                    are_in_token(&bytes),
+                    CHARACTERS.contains(&byte),
+                    "{byte} at {place} of {len}"
+                );
+            }
+        }
+    }
+}

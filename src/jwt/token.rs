@@ -164,3 +164,19 @@ pub(super) fn fault(token: &str) -> Error {
     }
     Error::NotBase64url
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn character_is_found_wherever_it_stands() {
+        for len in 0..40 {
+            assert!(!contains(&"a".repeat(len), b'.'), "{len}");
+            for before in 0..len {
+                let text = format!("{}.{}", "a".repeat(before), "a".repeat(len - before - 1));
+                assert!(contains(&text, b'.'), "{text}");
+            }
+        }
+    }
+}
