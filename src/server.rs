@@ -13,6 +13,7 @@
 //! | [`exchange`] | one run of hyper |
 //! | `in_flight` | one request, until its response |
 //! | `closing` | which response is the last, and why |
+#![doc = include_str!("server/review.md")]
 
 use std::cell::Cell;
 use std::error::Error;

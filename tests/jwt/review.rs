@@ -1,4 +1,4 @@
-//! The page for reviewers names tests and files: they exist, and each item names a test that runs.
+//! The pages for reviewers name tests and files: they exist, and each item names a test that runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,6 +8,7 @@ use resource_server::jwt::Error;
 use crate::layering::files;
 
 const PAGE: &str = include_str!("../../src/jwt/review.md");
+const ENGINE_PAGE: &str = include_str!("../../src/server/review.md");
 
 /// Each test of the package as `module::name`, where the module is the file's, and whether it is
 /// ignored.
@@ -130,9 +131,15 @@ fn faults(page: &str, tests: &BTreeMap<String, bool>) -> Vec<String> {
 }
 
 #[test]
-fn review_page_names_only_tests_and_files_that_exist() {
-    let faults = faults(PAGE, &tests());
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+fn review_pages_name_only_tests_and_files_that_exist() {
+    let tests = tests();
+    for page in [PAGE, ENGINE_PAGE] {
+        let faults = faults(page, &tests);
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+    let engine = sections(ENGINE_PAGE);
+    assert!(engine.iter().all(|section| section.items.len() >= 3));
+    assert_eq!(engine.len(), 3);
 }
 
 #[test]
