@@ -129,15 +129,14 @@ impl Verifier {
         // Both are decoded into one buffer before either is read. It is large enough: base64url is longer
         // than what it encodes.
         let mut buffer = Vec::with_capacity(token.signing_input().len());
-        let is_common = header::COMMON.contains(&token.header());
-        if !is_common {
+        if !token.has_common_header() {
             base64url::decode_onto(token.header(), &mut buffer).ok_or_else(|| fault(text))?;
         }
         let header_len = buffer.len();
         base64url::decode_onto(token.payload(), &mut buffer).ok_or_else(|| fault(text))?;
 
         let header = buffer.drain(..header_len);
-        if !is_common {
+        if !token.has_common_header() {
             header::validate(
                 str::from_utf8(header.as_slice()).map_err(|_| Error::MalformedHeader)?,
             )?;

@@ -25,6 +25,7 @@ pub struct UnverifiedToken<'a> {
     header: &'a str,
     payload: &'a str,
     signature: [u8; MAC_LEN],
+    has_common_header: bool,
 }
 
 impl<'a> UnverifiedToken<'a> {
@@ -59,7 +60,8 @@ impl<'a> UnverifiedToken<'a> {
             return None;
         }
         let (signing_input, signature) = split_signature(token)?;
-        let (header, payload) = split_header(signing_input)?;
+        let common = split_common_header(signing_input);
+        let (header, payload) = common.or_else(|| signing_input.split_once('.'))?;
         if header.is_empty() || payload.is_empty() || contains(payload, b'.') {
             return None;
         }
@@ -70,6 +72,7 @@ impl<'a> UnverifiedToken<'a> {
             header,
             payload,
             signature: mac,
+            has_common_header: common.is_some(),
         })
     }
 
@@ -77,6 +80,11 @@ impl<'a> UnverifiedToken<'a> {
     #[must_use]
     pub fn header(&self) -> &'a str {
         self.header
+    }
+
+    /// Returns whether the header is one of [`header::COMMON`].
+    pub(super) fn has_common_header(&self) -> bool {
+        self.has_common_header
     }
 
     /// The second part, as it stands in the token.
@@ -112,14 +120,22 @@ fn split_signature(token: &str) -> Option<(&str, &str)> {
     Some((signing_input, rest.strip_prefix('.')?))
 }
 
-/// Splits at the first dot. A common header is compared rather than searched for its end: that saves 1 %
-/// of a request's instructions.
-fn split_header(signing_input: &str) -> Option<(&str, &str)> {
-    let common = header::COMMON.iter().find_map(|common| {
-        let rest = signing_input.strip_prefix(common)?.strip_prefix('.')?;
-        Some((*common, rest))
-    });
-    common.or_else(|| signing_input.split_once('.'))
+/// Splits after one of the common headers, which costs less than to search for the end of any header.
+fn split_common_header(signing_input: &str) -> Option<(&str, &str)> {
+    let [first, second, third] = header::COMMON;
+    split_after(signing_input, first)
+        .or_else(|| split_after(signing_input, second))
+        .or_else(|| split_after(signing_input, third))
+}
+
+#[expect(
+    clippy::inline_always,
+    reason = "with a length that the compiler knows it calls no `memcmp`, which with musl goes byte by byte: 2 % of a request's instructions"
+)]
+#[inline(always)]
+fn split_after<'t>(signing_input: &'t str, header: &str) -> Option<(&'t str, &'t str)> {
+    let (found, rest) = signing_input.split_at_checked(header.len())?;
+    Some((found, rest.strip_prefix('.')?)).filter(|_| found == header)
 }
 
 /// Returns whether a text contains a character of ASCII. Without a branch, so that the compiler compares
