@@ -120,22 +120,14 @@ fn split_signature(token: &str) -> Option<(&str, &str)> {
     Some((signing_input, rest.strip_prefix('.')?))
 }
 
-/// Splits after one of the common headers, which costs less than to search for the end of any header.
+/// Splits after one of the common headers: 1 % of a request's instructions less than to search for the end
+/// of the header.
 fn split_common_header(signing_input: &str) -> Option<(&str, &str)> {
-    let [first, second, third] = header::COMMON;
-    split_after(signing_input, first)
-        .or_else(|| split_after(signing_input, second))
-        .or_else(|| split_after(signing_input, third))
-}
-
-#[expect(
-    clippy::inline_always,
-    reason = "with a length that the compiler knows it calls no `memcmp`, which with musl goes byte by byte: 2 % of a request's instructions"
-)]
-#[inline(always)]
-fn split_after<'t>(signing_input: &'t str, header: &str) -> Option<(&'t str, &'t str)> {
-    let (found, rest) = signing_input.split_at_checked(header.len())?;
-    Some((found, rest.strip_prefix('.')?)).filter(|_| found == header)
+    header::COMMON.iter().find_map(|common| {
+        let (header, rest) = signing_input.split_at_checked(common.len())?;
+        let payload = rest.strip_prefix('.')?;
+        (header == *common).then_some((header, payload))
+    })
 }
 
 /// Returns whether a text contains a character of ASCII. Without a branch, so that the compiler compares
