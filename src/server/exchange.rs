@@ -456,6 +456,10 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
     /// hyper calls this when it has written everything, and after every turn.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.progress.is_write_blocked.get() {
+            // Backpressure: hyper dispatches no further request while this waits.
+            ready!(this.progress.poll_write_held(&mut this.io, cx))?;
+        }
         this.progress.is_unflushed.set(false);
         if this.progress.is_handler_waiting.get() || this.progress.is_sending.get() {
             let broken = this.broken.get_or_insert_with(|| this.io.broken());
