@@ -5,7 +5,7 @@ const { createSecretKey } = require('node:crypto');
 const express = require('express');
 const { expressjwt } = require('express-jwt');
 
-// A string, as express-jwt's README has it. jsonwebtoken then tries to read it
+// A string, as in the README of express-jwt. jsonwebtoken then tries to read it
 // as a PEM public key on every request, which costs far more than the
 // verification; a KeyObject avoids that.
 const secret = process.env.JWT_KEY_OBJECT

@@ -1,4 +1,4 @@
-// Fastify with @fastify/jwt, the answers' schema given.
+// Fastify with @fastify/jwt, with a schema for its responses.
 'use strict';
 
 const fastify = require('fastify')();
@@ -15,7 +15,7 @@ fastify.decorate('authenticate', async (request, reply) => {
   } catch (err) {
     const missing = err.code === 'FST_JWT_NO_AUTHORIZATION_IN_HEADER';
     reply.header('WWW-Authenticate', missing ? 'Bearer' : 'Bearer error="invalid_token"');
-    err.statusCode = 401; // a token of another algorithm would be a 500
+    err.statusCode = 401; // a token with another algorithm would get a 500
     throw err;
   }
 });

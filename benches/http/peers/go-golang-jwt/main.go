@@ -1,4 +1,4 @@
-// net/http with golang-jwt: what a Go service without a framework looks like.
+// net/http with golang-jwt: a Go service without a framework.
 package main
 
 import (

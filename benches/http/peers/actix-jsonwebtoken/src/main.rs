@@ -21,7 +21,7 @@ struct Message {
 #[derive(Deserialize)]
 #[expect(
     dead_code,
-    reason = "decoded as an application would, read by nobody here"
+    reason = "decoded as an application would, but not read here"
 )]
 struct Claims {
     sub: String,

@@ -1,5 +1,5 @@
-//! The floor: hyper on a single-threaded runtime that gives every request the
-//! same answer. No routing, no token, no timeout.
+//! The unit: hyper on a single-threaded runtime that gives every request the
+//! same response. No routing, no token, no timeout.
 
 use std::convert::Infallible;
 use std::env;
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 const CONTENT: &[u8] = br#"{"message":"Public resource. You can see this."}"#;
 
-async fn answer(_request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(_request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut response = Response::new(Full::new(Bytes::from_static(CONTENT)));
     response
         .headers_mut()
@@ -34,8 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let (stream, _) = listener.accept().await?;
         let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
-        // A client that goes away in the middle of a request is of no interest here.
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(respond));
+        // An error means that the client has gone, which needs no action here.
         tokio::spawn(async move { connection.await.ok() });
     }
 }

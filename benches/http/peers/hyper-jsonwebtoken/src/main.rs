@@ -1,4 +1,4 @@
-//! Raw hyper with the jsonwebtoken crate: what one writes without a framework.
+//! Raw hyper with the jsonwebtoken crate: a service without a framework.
 
 use std::convert::Infallible;
 use std::env;
@@ -27,7 +27,7 @@ const NOT_FOUND: &str = r#"{"message":"Not found"}"#;
 #[derive(Deserialize)]
 #[expect(
     dead_code,
-    reason = "decoded as an application would, read by nobody here"
+    reason = "decoded as an application would, but not read here"
 )]
 struct Claims {
     sub: String,
@@ -79,7 +79,7 @@ fn unauthorized(challenge: &'static str, content: &'static str) -> Response<Full
     response
 }
 
-fn answer(auth: &Auth, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn respond(auth: &Auth, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/resource") => json(StatusCode::OK, PUBLIC),
         (&Method::GET, "/resource/secret") => match bearer(request.headers()) {
@@ -103,7 +103,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (stream, _) = listener.accept().await?;
         let auth = Arc::clone(&auth);
         let service = service_fn(move |request| {
-            let response = answer(&auth, &request);
+            let response = respond(&auth, &request);
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
