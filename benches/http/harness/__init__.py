@@ -1,9 +1,9 @@
-"""The benchmark's parts; `run` puts them together."""
+"""The parts of the benchmark; `run` puts them together."""
 
 
-class Refused(Exception):
-    """A server cannot be given figures."""
+class Rejected(Exception):
+    """A server gets no figures."""
 
 
-class Stalled(Refused):
+class Stalled(Rejected):
     """Something took seconds, which may be the machine's fault: worth another try."""

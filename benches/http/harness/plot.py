@@ -1,140 +1,169 @@
-"""The picture: CPU a request and memory of each server, as bars, in SVG."""
+"""The picture: CPU per request of each server as a multiple of bare hyper, in SVG. The close servers
+have a linear axis, the others a logarithmic one: no single axis shows both."""
 
 import math
 from dataclasses import dataclass
 from html import escape
+from typing import Callable
 
-from .process import IDLE_CONNECTIONS
 from .report import number
 
-WIDTH = 980
-TOP, ROW, FOOT = 96, 48, 66
-BAR, GAP = 10, 3
-NAMES_END = 176  # right-aligned here
-AXIS = 310
+WIDTH = 800
+NAMES_END, AXIS_START, AXIS_END, CPU_END, P99_END = 172, 186, 628, 698, 784
+BAR, ROW_GAP, TITLE = 16, 12, 96
+OWN = "resource-server"
+LIMIT = 2  # a server with a median above belongs to the second chart
 
-GREY = 'font-size="11" fill="#57606a"'
-# A white edge keeps a figure readable where it meets a line of the axis.
-FIGURE = 'font-size="11" stroke="#ffffff" stroke-width="3" paint-order="stroke"'
+SCENARIOS = {"public": "public route", "good": "good token", "bad": "bad token"}
 
-# Servers on hyper lie between 1 and 1.5, Express at 70. A logarithm would make the small
-# differences invisible and hide how large the large ones are; a linear axis that ends keeps every
-# bar up to there in proportion, and the longer ones are cut and say their figure.
-CPU_AXIS_END = 5
+# A card with a ground of its own is readable on any page, also where the page's theme is not the
+# system's.
+STYLE = """
+svg { --ground: #ffffff; --ink: #1f2328; --grey: #59636e; --line: #d1d9e0; --own: #eef4fc;
+  --public: #2f7de1; --good: #c7620a; --bad: #8250df; }
+@media (prefers-color-scheme: dark) {
+  svg { --ground: #0d1117; --ink: #e6edf3; --grey: #9198a1; --line: #3d444d; --own: #17263c;
+    --public: #6cb0ff; --good: #ffab5c; --bad: #c4a7ff; } }
+text { font: 13px Helvetica, Arial, sans-serif; fill: var(--ink); }
+.title { font-size: 16px; font-weight: bold; } .own { font-weight: bold; }
+.grey { fill: var(--grey); } .end { text-anchor: end; } .middle { text-anchor: middle; }
+.card { fill: var(--ground); stroke: var(--line); } .highlight { fill: var(--own); }
+.grid { stroke: var(--line); } .one { stroke: var(--ink); stroke-width: 1.5; }
+.whisker { stroke: var(--ink); stroke-width: 1.4; fill: none; }
+.edge { stroke: var(--ground); stroke-width: 3.5; fill: none; }
+.public { fill: var(--public); } .good { fill: var(--good); } .bad { fill: var(--bad); }
+"""
 
 
 @dataclass
-class Panel:
-    """One measure: its place, its axis, and the figure, label and colour of each bar."""
-
-    x: int
+class Chart:
     title: str
-    unit: str
-    axis_end: int
-    step: int
-    bars: dict
+    servers: dict
+    ticks: list
+    scale: Callable  # makes equal distances of what the axis shows as equal
+
+    def x(self, value):
+        least, greatest = self.scale(self.ticks[0]), self.scale(self.ticks[-1])
+        share = (self.scale(max(value, 1e-9)) - least) / (greatest - least)
+        return AXIS_START + (AXIS_END - AXIS_START) * min(max(share, 0), 1)
 
 
-def svg(results, own="resource-server"):
-    servers = pictured(results)
-    bottom = TOP + ROW * len(servers)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + FOOT}" '
-        f'viewBox="0 0 {WIDTH} {bottom + FOOT}" font-family="Helvetica, Arial, sans-serif" '
-        'font-size="12" fill="#24292f" role="img">',
-        "<title>CPU a request and memory of each server</title>",
-        f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{bottom + FOOT - 1}" rx="8" '
-        'fill="#ffffff" stroke="#d0d7de"/>',
-    ]
-    for row, name in enumerate(servers):
-        y = TOP + ROW * row
-        if name == own:
-            parts.append(rect(8, y, WIDTH - 16, ROW, "#eef4fc"))
-        weight = "bold" if name == own else "normal"
-        style = f'text-anchor="end" font-weight="{weight}"'
-        parts.append(text(NAMES_END, y + ROW / 2 + 4, name, style))
-    for panel in panels(servers):
-        parts += legend(panel) + axis(panel, bottom)
-        for row, figures in enumerate(servers.values()):
-            parts += bars(panel, TOP + ROW * row, figures)
-    about = [
-        f"Shorter is better. A bar with a cut goes on beyond {CPU_AXIS_END}×.",
-        f"{results['date']} · {results['machine']} · {results['method']}",
-        results["command"],
-    ]
-    parts += [text(16, bottom + 28 + 14 * i, line, GREY) for i, line in enumerate(about)]
-    return "\n".join([*parts, "</svg>"]) + "\n"
+def svg(results):
+    parts, y = [], 0
+    for chart in charts(pictured(results)):
+        drawn, y = draw(chart, y)
+        parts += drawn
+    for line, text_class in about(results):
+        parts.append(text(16, y + 24, line, text_class))
+        y += 17
+    height = y + 24
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" role="img">',
+        "<title>CPU per request of each server, as a multiple of bare hyper</title>",
+        f"<style>{STYLE}</style>",
+        f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
+        *parts,
+        "</svg>",
+    ]) + "\n"
 
 
 def pictured(results):
     """All but the servers of notes, whose one request is another: the tables have it."""
     servers = results["servers"].items()
-    return {name: figures for name, figures in servers if "note_relative" not in figures}
+    return {name: figures for name, figures in servers if "public_relative" in figures}
 
 
-def panels(servers):
-    cpu = {
-        "public_relative": ("public route", "#9ec5f4"),
-        "good_relative": ("good token", "#2f7de1"),
-        "bad_relative": ("bad token", "#123f7a"),
+def charts(servers):
+    values = {
+        name: [figures[key]["median"] for key in keys_of(figures)]
+        for name, figures in servers.items()
     }
-    memory = {
-        "idle_mib": ("idle", "#f5c98a"),
-        "loaded_mib": ("loaded, peak", "#e08214"),
-        "connections_mib": (f"{IDLE_CONNECTIONS:,} idle connections", "#8c4a05"),
-    }
-    most = max(figures[key]["median"] for figures in servers.values() for key in memory)
-    step = 50 if most > 60 else 10
-    return [
-        Panel(190, "CPU a request, as a multiple of bare hyper", "×", CPU_AXIS_END, 1, cpu),
-        Panel(600, "Resident memory", " MiB", step * math.ceil(most / step), step, memory),
-    ]
+    near = {name: figures for name, figures in servers.items() if max(values[name]) <= LIMIT}
+    far = {name: figures for name, figures in servers.items() if name not in near}
+    if near:
+        least = min(7, *(math.floor(10 * min(values[name])) for name in near))
+        ticks = [tenths / 10 for tenths in range(least, 10 * LIMIT + 1)]
+        yield Chart("CPU per request, as a multiple of bare hyper (1)", near, ticks, float)
+    if far:
+        greatest = max(max(values[name]) for name in far)
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t < greatest * 2.5]
+        yield Chart("The others, on a logarithmic axis", far, ticks, math.log)
 
 
-def legend(panel):
-    parts = [text(panel.x, 30, panel.title, 'font-size="15" font-weight="bold"')]
-    x = panel.x
-    for label, colour in panel.bars.values():
-        parts += [rect(x, 45, 10, 10, colour), text(x + 15, 54, label)]
-        x += 32 + 6.3 * len(label)
-    return parts
+def keys_of(figures):
+    return [f"{name}_relative" for name in SCENARIOS if f"{name}_relative" in figures]
 
 
-def axis(panel, bottom):
+def draw(chart, top):
+    """Returns the parts of a chart, and where it ends."""
+    parts = [text(16, top + 34, chart.title, "title")]
+    x = 16
+    for name, label in SCENARIOS.items():
+        parts += [rect(name, x, top + 48, 11, 11), text(x + 17, top + 58, label)]
+        x += 112
+    parts += whisker(x, x + 24, top + 53.5)
+    parts += [text(x + 32, top + 58, "least to greatest of the rounds")]
+    parts += [text(CPU_END, top + 84, "CPU", "end grey"), text(P99_END, top + 84, "p99 µs", "end grey")]
+    y, rows = top + TITLE, []
+    for name, figures in chart.servers.items():
+        height = max(len(keys_of(figures)), 1) * BAR + ROW_GAP
+        if name == OWN:
+            parts.append(rect("highlight", 6, y, WIDTH - 12, height))
+        rows.append(text(NAMES_END, y + height / 2 + 4, name, "end own" if name == OWN else "end"))
+        rows += row(chart, y + ROW_GAP / 2, figures)
+        y += height
+    for tick in chart.ticks:
+        kind = "one" if tick == 1 else "grid"
+        parts.append(f'<path class="{kind}" d="M{chart.x(tick):.1f} {top + TITLE - 6}V{y}"/>')
+        if chart.scale is math.log or round(10 * tick) % 2 == 0:
+            parts.append(text(chart.x(tick), top + 84, f"{tick:g}", "middle grey"))
+    return parts + rows, y
+
+
+def row(chart, y, figures):
+    """The bars of one server, each from 1 to its median."""
     parts = []
-    for tick in range(0, panel.axis_end + 1, panel.step):
-        x = panel.x + AXIS * tick / panel.axis_end
-        label = f"{tick}{panel.unit}" if tick else "0"
-        parts.append(f'<path d="M{x:.1f} {TOP - 8}V{bottom}" stroke="#d0d7de"/>')
-        parts.append(text(x, TOP - 14, label, f'text-anchor="middle" {GREY}'))
+    for name in SCENARIOS:
+        if f"{name}_relative" not in figures:
+            continue
+        figure = figures[f"{name}_relative"]
+        one, median = chart.x(1), chart.x(figure["median"])
+        least, greatest = chart.x(figure["min"]), chart.x(figure["max"])
+        parts.append(rect(name, min(one, median), y + 3, abs(median - one), BAR - 6))
+        parts.append(f'<circle class="{name}" cx="{median:.1f}" cy="{y + BAR / 2}" r="4.5"/>')
+        parts += whisker(least, greatest, y + BAR / 2)
+        parts.append(text(CPU_END, y + 12, number(figure["median"]), "end"))
+        parts.append(text(P99_END, y + 12, number(figures[f"{name}_p99_us"]["median"]), "end"))
+        y += BAR
     return parts
 
 
-def bars(panel, top, figures):
-    """The bars of one server, in the middle of its row."""
-    shown = {key: style for key, style in panel.bars.items() if key in figures}
-    y = top + (ROW - len(shown) * (BAR + GAP) + GAP) / 2
-    parts = []
-    for key, (_, colour) in shown.items():
-        value = figures[key]["median"]
-        length = AXIS * min(value / panel.axis_end, 1)
-        parts.append(rect(panel.x, y, length, BAR, colour))
-        if value > panel.axis_end:
-            parts += [cut(panel.x + length - 18, y), cut(panel.x + length - 13, y)]
-        figure = number(value) + ("×" if panel.unit == "×" else "")
-        parts.append(text(panel.x + length + 4, y + BAR - 1, figure, FIGURE))
-        y += BAR + GAP
-    return parts
+def whisker(least, greatest, y):
+    """A line that is readable on every bar: its edge has the colour of the ground."""
+    line = f"M{least:.1f} {y}H{greatest:.1f}M{least:.1f} {y - 4}v8M{greatest:.1f} {y - 4}v8"
+    return [f'<path class="{name}" d="{line}"/>' for name in ("edge", "whisker")]
 
 
-def cut(x, y):
-    line = f"M{x - 2:.1f} {y + BAR + 1:.1f}L{x + 2:.1f} {y - 1:.1f}"
-    return f'<path d="{line}" stroke="#ffffff" stroke-width="2.5"/>'
+def about(results):
+    """What the picture does not show, and where it comes from."""
+    servers = pictured(results)
+    fixed = [name for name, figures in servers.items() if "good_relative" not in figures]
+    notes = [name for name in results["servers"] if name not in servers]
+    yield "Shorter is better; p99 is with all connections always busy.", ""
+    if fixed:
+        yield f"One bar: {', '.join(fixed)} have a fixed response and check no token.", ""
+    if notes:
+        yield f"No bars: {', '.join(notes)} serve another request; see the tables.", ""
+    if results["rejected"]:
+        yield f"No bars, for a wrong response: {', '.join(results['rejected'])}.", ""
+    yield f"{results['date']} · {results['machine']}", "grey"
+    yield f"{results['method']} · {results['command']}", "grey"
 
 
-def rect(x, y, width, height, colour):
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}" fill="{colour}"/>'
+def rect(name, x, y, width, height):
+    return f'<rect class="{name}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}"/>'
 
 
-def text(x, y, content, style=""):
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(content)}</text>'
+def text(x, y, content, text_class=""):
+    return f'<text class="{text_class}" x="{x:.1f}" y="{y:.1f}">{escape(content)}</text>'

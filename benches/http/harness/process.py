@@ -1,6 +1,8 @@
 """A running server: its start and end, and what the kernel says it used."""
 
+import json
 import os
+import platform
 import re
 import signal
 import socket
@@ -10,8 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from . import Refused
-from .answers import HOST, NOTE, NOTE_USER, SECRET, expect, first
+from . import Rejected
+from .requests import HOST, NOTE, SECRET, SUBJECT, expect, first
 from .servers import HERE, OUT, split_command
 
 # One core for the servers and one for the load (and this program): the first and the last,
@@ -19,10 +21,11 @@ from .servers import HERE, OUT, split_command
 CPUS = sorted(os.sched_getaffinity(0))
 SERVER_CPU, LOAD_CPU = CPUS[0], CPUS[-1]
 
-SECONDS_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
+SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
 SECONDS_TO_START = 20
 IDLE_CONNECTIONS = 5_000
 MAX_CONNECTIONS = 6_000
+STARTS = 10
 
 SETTINGS = {
     "NOTES_FILE": str(OUT / "notes.sqlite"),
@@ -33,27 +36,18 @@ SETTINGS = {
 }
 
 
-def spawn(words, **options):
-    """Starts a program on the servers' core, at the head of a session of its own."""
-    os.sched_setaffinity(0, {SERVER_CPU})  # a child inherits it: no `taskset` in the start-up time
-    try:
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, **options)
-    finally:
-        os.sched_setaffinity(0, {LOAD_CPU})
-
-
 class Process:
-    """A server that runs between `with` and its end, and has answered one request.
+    """A server that runs between `with` and its end, and has given one right response."""
 
-    `start_ms` is the time from the spawn to the whole of that first answer.
-    """
-
-    def __init__(self, server):
+    def __init__(self, server, cpus=frozenset({SERVER_CPU}), **settings):
         self.server = server
-        self.port = free_port()
+        self.cpus = cpus
+        self.settings = {**SETTINGS, **settings}
         self.log = OUT / f"{server.name}.log"
 
-    def __enter__(self):
+    def prepare(self):
+        """Makes what the server wants, and returns its words and environment."""
+        self.port = free_port()
         if self.server.config:
             template, target = (HERE / path for path in self.server.config)
             target.write_text(template.read_text().replace("@PORT@", str(self.port)))
@@ -61,15 +55,24 @@ class Process:
             make_notes()
         env, words = split_command(self.server.command)
         inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-        env = {**inherited, **SETTINGS, "API_PORT": str(self.port), **env}
+        return words, {**inherited, **self.settings, "API_PORT": str(self.port), **env}
+
+    def __enter__(self):
+        words, env = self.prepare()
         with open(self.log, "wb") as log:
-            began = time.perf_counter()
+            os.sched_setaffinity(0, self.cpus)  # the child inherits it
             try:
-                self.popen = spawn(words, cwd=HERE, env=env, stdout=log, stderr=log)
+                # At the head of a session of its own.
+                self.popen = subprocess.Popen(
+                    words, cwd=HERE, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True,
+                )
             except OSError as error:
-                raise Refused(f"cannot be started: {error}") from error
+                raise Rejected(f"cannot be started: {error}") from error
+            finally:
+                os.sched_setaffinity(0, {LOAD_CPU})
         try:
-            self.wait_for_first_answer(began)
+            self.wait_for_first_response()
         except BaseException:
             self.__exit__()
             raise
@@ -83,19 +86,18 @@ class Process:
             os.killpg(self.popen.pid, signal.SIGKILL)  # what it started itself, if still there
         self.popen.wait()
 
-    def wait_for_first_answer(self, began):
-        question = first(self.server)
-        while time.perf_counter() < began + SECONDS_TO_START:
+    def wait_for_first_response(self):
+        end = time.monotonic() + SECONDS_TO_START
+        while not self.listens():
             if self.popen.poll() is not None:
                 status = self.popen.returncode
-                raise Refused(f"ended by itself with status {status}: {self.last_words()}")
-            if not self.listens():
-                time.sleep(0.0001)
-                continue
-            expect(self.port, question)
-            self.start_ms = (time.perf_counter() - began) * 1e3
-            return
-        raise Refused(f"does not listen {SECONDS_TO_START} s after its start: {self.last_words()}")
+                raise Rejected(f"ended by itself with status {status}: {self.last_words()}")
+            if time.monotonic() > end:
+                raise Rejected(
+                    f"does not listen {SECONDS_TO_START} s after its start: {self.last_words()}"
+                )
+            time.sleep(0.001)
+        expect(self.port, first(self.server))
 
     def listens(self):
         with socket.socket() as probe:
@@ -105,29 +107,45 @@ class Process:
         return self.log.read_text(errors="replace").strip()[-300:] or "no output"
 
     def members(self):
-        """The /proc folders and stat fields of all processes of the server, workers included."""
+        """The process ids of the server, workers included."""
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                session = (folder / "stat").read_text().rpartition(")")[2].split()[3]
             except OSError:
                 continue
-            if int(fields[3]) == self.popen.pid:  # the session
-                yield folder, fields
+            if int(session) == self.popen.pid:
+                yield int(folder.name)
 
     def cpu_seconds(self):
-        """User plus system time so far, children that have ended included."""
-        ticks = [int(ticks) for _, fields in self.members() for ticks in fields[11:15]]
-        if not ticks:
-            raise Refused(f"ended by itself: {self.last_words()}")
-        return sum(ticks) * SECONDS_A_TICK
+        """User plus system time so far of all members, from the kernel's clock of each process."""
+        if self.popen.poll() is not None:
+            raise Rejected(f"ended by itself: {self.last_words()}")
+        # What clock_getcpuclockid(3) makes of a process id.
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self.members())
 
     def memory_mib(self, kind):
         """Resident memory: VmRSS is now, VmHWM the peak. Each process counts its shared pages."""
         total = 0
-        for folder, _ in self.members():
-            match = re.search(rf"^{kind}:\s+(\d+) kB", (folder / "status").read_text(), re.M)
+        for pid in self.members():
+            status = Path(f"/proc/{pid}/status").read_text()
+            match = re.search(rf"^{kind}:\s+(\d+) kB", status, re.M)
             total += int(match.group(1)) if match else 0
         return total / 1024
+
+
+def start_up(server):
+    """Starts the server again and again by a program that measures little of itself. Returns its
+    milliseconds to the first response and its idle MiB, a list of each."""
+    process = Process(server)
+    words, env = process.prepare()
+    command = [HERE / "peers/target/release/start", STARTS, SERVER_CPU, LOAD_CPU, *words]
+    command = [str(word) for word in command]
+    request = first(server).octets(process.port)
+    run = subprocess.run(command, cwd=HERE, env=env, input=request, capture_output=True)
+    if run.returncode:
+        raise Rejected(f"start-up: {run.stderr.decode(errors='replace').strip()}")
+    figures = json.loads(run.stdout)
+    return {"start_ms": figures["start_ms"], "idle_mib": [kib / 1024 for kib in figures["idle_kib"]]}
 
 
 def make_notes():
@@ -139,7 +157,7 @@ def make_notes():
     columns = "id INTEGER PRIMARY KEY, user TEXT NOT NULL, text TEXT NOT NULL"
     database.execute(f"CREATE TABLE notes ({columns})")
     database.execute("CREATE INDEX notes_by_user ON notes (user)")
-    database.execute("INSERT INTO notes (user, text) VALUES (?, ?)", (NOTE_USER, NOTE))
+    database.execute("INSERT INTO notes (user, text) VALUES (?, ?)", (SUBJECT, NOTE))
     database.close()
 
 
@@ -158,7 +176,22 @@ def free_port():
 
 
 def busy_seconds(cpu):
-    """What one core has done so far, for anyone; a hypervisor's other guests included."""
+    """Seconds that one core has been busy so far, for all programs and the hypervisor's other guests."""
     match = re.search(rf"^cpu{cpu} (.*)$", Path("/proc/stat").read_text(), re.M)
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, match.group(1).split()[:8])
-    return (user + nice + system + irq + softirq + steal) * SECONDS_A_TICK
+    return (user + nice + system + irq + softirq + steal) * SECONDS_PER_TICK
+
+
+def machine():
+    """A hypervisor may hide the model's name, but not its numbers."""
+    keys = ("model name", "cpu family", "model", "stepping")
+    text = Path("/proc/cpuinfo").read_text()
+    found = [re.search(rf"^{key}\s*: (.*)$", text, re.M) for key in keys]
+    if all(found):
+        name, family, model, stepping = (match.group(1) for match in found)
+        processor = f"{name} (family {family}, model {model}, stepping {stepping})"
+    else:
+        processor = platform.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kernel = platform.release().partition("-")[0]
+    return f"{processor}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {kernel}"

@@ -1,186 +1,121 @@
-"""One round of one server: start-up, load, memory."""
+"""All rounds of all servers."""
 
-import http.client
-import json
-import re
-import resource
-import select
-import statistics
-import subprocess
-import sys
-import time
+from contextlib import ExitStack
 from functools import partial
 
-from . import Refused, Stalled
-from .answers import HOST, check_all, expect, first, receive, scenarios, send
-from .process import IDLE_CONNECTIONS, LOAD_CPU, SERVER_CPU, Process, busy_seconds
-from .servers import HERE
+from . import Rejected
+from .loads import again_if_stalled, load, memory_with_connections, warm_up
+from .process import CPUS, Process, start_up
+from .report import summarize
+from .requests import EDGES, asked_of, check_all, scenarios
+from .servers import size_on_disk
 
-STARTS = 10
-LOAD_CONNECTIONS = 32
-WARM_UP_SECONDS = 2
-TRIES = 3
-NODE_KEEPS_IDLE_SECONDS = 5  # Node's default: the shortest of the servers here
-BATCH = 100  # connections opened at once, to have all of them before the first is closed as idle
+MEMORY_ROUNDS = 2
 
-
-class Reference:
-    """A bare-hyper that stays up and gets a second of load before and after every run.
-
-    A virtual machine has slow phases of seconds to minutes that show nowhere, in which every
-    server costs some 20 % more: what one costs beside the reference at that moment is free of them.
-    """
-
-    def __init__(self, process):
-        self.process = process
-        self.public = first(process.server)
-        self.cpu_us = 0.0
-        for _ in range(3):
-            self.probe()
-
-    def probe(self):
-        """The mean of CPU microseconds a request, now and at the probe before."""
-        before = self.cpu_us
-        self.cpu_us = again_if_stalled(partial(load, self.process, self.public, 1))["cpu_us"]
-        return (before + self.cpu_us) / 2
+# The multiples of bare hyper are also divided by this server's in the same round.
+NEIGHBOUR = "hyper-jsonwebtoken"
 
 
-def one_round(server, reference, seconds):
-    """All figures of one server, by name."""
-    starts = []
-    for _ in range(STARTS):
-        with Process(server) as process:
-            starts.append(process.start_ms)
-    figures = {"start_ms": statistics.median(starts)}
+class Run:
+    """The figures of each server, one dictionary per round, and why servers were rejected."""
 
-    with Process(server) as process:
-        check_all(process.port, server)
-        reference.probe()
-        for name, question in scenarios(server).items():
-            run = again_if_stalled(partial(checked_load, process, question, seconds))
-            run["relative"] = run["cpu_us"] / reference.probe()
-            figures.update({f"{name}_{key}": value for key, value in run.items()})
-        figures["loaded_mib"] = process.memory_mib("VmHWM")
+    def __init__(self, servers, options):
+        self.servers = servers
+        self.options = options
+        self.rounds = {server.name: [] for server in servers}
+        self.others = {server.name: {} for server in servers}  # lists of figures beside the rounds
+        self.rejected = {}
 
-    figures.update(again_if_stalled(partial(idle_memory, server)))
-    return figures
+    def measure(self, reference):
+        for server in self.servers:
+            self.others[server.name] = self.attempt(server, start_up, server) or {}
+            self.others[server.name]["size_mib"] = [size_on_disk(server) / 2**20]
+        for number in range(1, self.options.rounds + 1):
+            servers = [s for s in self.servers if number <= s.rounds]
+            with ExitStack() as stack:
+                found = self.one_round(servers, number, reference, stack)
+            for server in servers:
+                if number <= MEMORY_ROUNDS:
+                    mib = self.attempt(server, memory_with_connections, server)
+                    self.others[server.name].setdefault("connections_mib", []).append(mib)
+                if server.auth:
+                    found[server.name].update(self.attempt(server, two_workers, server) or {})
+            for name, figures in found.items():
+                figures.update(ratios(figures, found.get(NEIGHBOUR, {})))
+                self.rounds[name].append(figures)
 
+    def one_round(self, servers, number, reference, stack):
+        """Every server is up, and gets each load in turn: a drift of the machine meets all alike."""
+        processes, requests, found = {}, {}, {}
+        for server in servers:
+            process = self.attempt(server, stack.enter_context, Process(server))
+            self.attempt(server, lambda: check_all(process.port, server))
+            processes[server.name], requests[server.name] = process, asked_of(server)
+            found[server.name] = {}
+        for scenario, request in scenarios().items():
+            asked = [s for s in servers if scenario in requests[s.name]]
+            if not asked:
+                continue
+            reference.use(request)
+            for server in asked:
+                process, request = processes[server.name], requests[server.name][scenario]
+                # The edges ask for the public route again; the first round has checked their responses.
+                is_warm = scenario in EDGES and number > 1
+                run = self.attempt(server, self.one_load, process, request, is_warm, reference)
+                if run is None:
+                    continue
+                found[server.name].update({f"{scenario}_{key}": run[key] for key in run})
+                if scenario not in EDGES:
+                    found[server.name]["loaded_mib"] = process.memory_mib("VmHWM")
+            costs = [f"{s.name} {found[s.name].get(f'{scenario}_relative', 0):.2f}" for s in asked]
+            print(f"round {number}: {request.what}: {', '.join(costs)}", flush=True)
+        return found
 
-def again_if_stalled(measure):
-    for left in reversed(range(TRIES)):
+    def one_load(self, process, request, is_warm, reference):
+        if not is_warm:
+            warm_up(process, request)
+        run = load(process, request, self.options.seconds)
+        return {**run, "relative": run["cpu_us"] / reference.probe()}
+
+    def attempt(self, server, measure, *arguments):
+        """Returns what was measured, or nothing for a server that is rejected now or was before."""
+        if server.name in self.rejected:
+            return None
         try:
-            return measure()
-        except Stalled as error:
-            if not left:
-                raise
-            print(f"  {error}; once more", file=sys.stderr, flush=True)
+            return again_if_stalled(partial(measure, *arguments))
+        except (Rejected, OSError) as error:
+            self.rejected[server.name] = str(error)
+            print(f"{server.name}: REJECTED: {error}", flush=True)
+            return None
+
+    def summaries(self):
+        summary = {}
+        for name, rounds in self.rounds.items():
+            if name not in self.rejected:
+                lists = {key: [figures[key] for figures in rounds] for key in rounds[0]}
+                lists |= self.others[name]
+                summary[name] = {key: summarize(values) for key, values in lists.items()}
+        return summary
 
 
-def checked_load(process, question, seconds):
-    """A warm-up in which every answer is looked at, then the measured load."""
-    wanted = str(question.status), question.text
-    result, _ = wrk(process, question, WARM_UP_SECONDS, "check.lua", *wanted)
-    if result["wrong"] or not result["seen"]:
-        raise Refused(
-            f"{question.what}: {result['wrong']} of {result['seen']} answers under load "
-            f"were wrong, expected {question.status}, for instance: {result['example']}"
-        )
-    figures = load(process, question, seconds)
-    expect(process.port, question)
-    return figures
+def two_workers(server):
+    """What one worker and two cost with a new connection for each request. Both have two cores; wrk shares
+    one of them where the machine has no third."""
+    figures = {}
+    for workers in (1, 2):
+        with Process(server, frozenset(CPUS[:2]), API_WORKERS=str(workers)) as process:
+            run = load(process, EDGES["close"], 1)
+        figures |= {f"workers_{workers}_{key}": run[key] for key in ("cpu_us", "p99_us")}
+    return {**figures, "two_of_one": figures["workers_2_cpu_us"] / figures["workers_1_cpu_us"]}
 
 
-def load(process, question, seconds):
-    """What a load costs the server and gives the client."""
-    before = clocks(process)
-    result, wrk_cpu = wrk(process, question, seconds, "load.lua")
-    wall, cpu, server_core, load_core = (b - a for a, b in zip(before, clocks(process)))
-
-    requests = result["requests"]
-    if not requests or result["status_errors"] != (requests if question.status >= 400 else 0):
-        raise Refused(
-            f"{question.what}: of {requests} answers {result['status_errors']} had a status "
-            f"of 400 or more, expected {question.status} of all"
-        )
-    others = max(server_core - cpu, load_core - wrk_cpu, 0)
-    return {
-        "cpu_us": cpu * 1e6 / requests,
-        "requests_a_second": requests / result["seconds"],
-        "p50_us": result["p50_us"],
-        "p99_us": result["p99_us"],
-        "wrk_share": wrk_cpu / wall,  # at 1 it is wrk that limits the requests a second
-        "others_share": others / wall,  # of one of the two cores, taken by other programs
-    }
-
-
-def clocks(process):
-    """Seconds so far: of the wall, of the server, of all programs on either core."""
-    cores = busy_seconds(SERVER_CPU), busy_seconds(LOAD_CPU)
-    return time.perf_counter(), process.cpu_seconds(), *cores
-
-
-def wrk(process, question, seconds, script, *arguments):
-    """(the script's RESULT, CPU seconds of wrk). wrk inherits the load's core."""
-    command = ["wrk", "-t1", f"-c{LOAD_CONNECTIONS}", f"-d{seconds}s", "-s", HERE / "wrk" / script]
-    if question.token:
-        command += ["-H", f"Authorization: Bearer {question.token}"]
-    command += [f"http://{HOST}:{process.port}{question.path}", "--", *arguments]
-
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run = subprocess.run(command, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    match = re.search(r"^RESULT (.*)$", run.stdout, re.M)
-    if not match:
-        raise Refused(f"{question.what}: wrk failed: {run.stderr or run.stdout}")
-    result = json.loads(match.group(1))
-    if result["broken"]:
-        raise Refused(f"{question.what}: {result['broken']} connections broke under load")
-    if result["timeouts"]:
-        raise Stalled(f"{question.what}: {result['timeouts']} requests took over 2 s")
-    return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def idle_memory(server):
-    """Memory of a fresh process: idle, and with idle connections that have had an answer each."""
-    with Process(server) as process:
-        time.sleep(1)
-        idle = process.memory_mib("VmRSS")
-        connections = [
-            http.client.HTTPConnection(HOST, process.port, timeout=5)
-            for _ in range(IDLE_CONNECTIONS)
-        ]
-        began = time.perf_counter()
-        try:
-            use_once(connections, first(server))
-            time.sleep(0.5)
-            with_connections = process.memory_mib("VmRSS")
-            gone, took = count_closed(connections), time.perf_counter() - began
-        except (http.client.HTTPException, OSError) as error:
-            raise Refused(f"{IDLE_CONNECTIONS} connections: {error!r}") from error
-        finally:
-            for connection in connections:
-                connection.close()
-    if gone:
-        late = took >= NODE_KEEPS_IDLE_SECONDS
-        raise (Stalled if late else Refused)(
-            f"{gone} of {IDLE_CONNECTIONS} idle connections were closed within {took:.1f} s"
-        )
-    return {"idle_mib": idle, "connections_mib": with_connections}
-
-
-def use_once(connections, question):
-    for start in range(0, len(connections), BATCH):
-        batch = connections[start : start + BATCH]
-        for connection in batch:
-            send(connection, question)
-        for connection in batch:
-            receive(connection, question)
-
-
-def count_closed(connections):
-    # http.client itself drops the socket where an answer says `Connection: close`.
-    sockets = [connection.sock for connection in connections if connection.sock]
-    poll = select.poll()
-    for sock in sockets:
-        poll.register(sock, select.POLLIN)
-    return len(connections) - len(sockets) + len(poll.poll(0))
+def ratios(figures, neighbour):
+    """Figures as multiples of others of the same round."""
+    found = {}
+    for scenario in ("public", "good", "bad"):
+        key = f"{scenario}_relative"
+        if key in figures and key in neighbour:
+            found[f"{scenario}_of_neighbour"] = figures[key] / neighbour[key]
+    if "auth_relative" in figures:
+        found["auth_of_good"] = figures["auth_relative"] / figures["good_relative"]
+    return found

@@ -1,4 +1,4 @@
-"""The servers of servers.json: what they need, how they are built, what they take on disk."""
+"""The servers of servers.json: what they need, how they are built, their size on disk."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import Refused
+from . import Rejected
 
 HERE = Path(__file__).resolve().parent.parent  # every path and command below starts here
 OUT = HERE / "out"
@@ -18,6 +18,7 @@ GOLANG_JWT = Path("/usr/share/gocode/src/github.com/golang-jwt/jwt")
 HOW_TO_GET = {
     "cargo": "install Rust, see https://rustup.rs",
     "go": "apt-get install golang-go",
+    "haproxy": "apt-get install haproxy",
     "nginx": "apt-get install nginx-light",
     "node": "apt-get install nodejs npm  (20 or later)",
     "wrk": "apt-get install wrk",
@@ -33,7 +34,10 @@ class Server:
     build: str = ""
     config: list = field(default_factory=list)  # [template, file made of it before each start]
     size: list = field(default_factory=list)  # programs, files and folders; default: the program
+    rounds: int = 99  # at most; for one so far from the others that its spread decides nothing
     static: bool = False  # has the public route alone
+    auth: bool = False  # has `/auth`
+    edges: bool = False  # is also measured under the loads of other shapes
     notes: bool = False  # is examples/notes or does the same, and has no other route
 
     @property
@@ -41,19 +45,28 @@ class Server:
         return split_command(self.command)[1][0]
 
 
+# Not a server: the program that measures start-up.
+START = Server(
+    "start",
+    "peers/target/release/start",
+    "cargo build --release --locked --manifest-path peers/start/Cargo.toml",
+)
+
+
 def read_servers():
     return [Server(**entry) for entry in json.loads((HERE / "servers.json").read_text())]
 
 
 def candidate(text):
-    """A server from --candidate NAME=COMMAND; a path in it starts where the user stands."""
+    """A server from --candidate NAME=COMMAND; a path in it starts in the current folder."""
     name, _, command = text.partition("=")
     env, words = split_command(command)
     if not name or not words:
         raise ValueError(f"--candidate wants NAME=COMMAND, not {text}")
     if "/" in words[0]:
         words[0] = os.path.abspath(words[0])
-    return Server(name, shlex.join([f"{key}={value}" for key, value in env.items()] + words))
+    command = shlex.join([f"{key}={value}" for key, value in env.items()] + words)
+    return Server(name, command, edges=True)
 
 
 def split_command(command):
@@ -66,7 +79,7 @@ def split_command(command):
 
 
 def missing(servers):
-    """What to type before these servers can be built and run, a line each."""
+    """Returns a line for everything that has to be installed first, with the command for it."""
     commands = [c for s in servers for c in (s.build, s.command) if c]
     programs = ["wrk"] + [split_command(command)[1][0] for command in commands]
     lines = [
@@ -79,12 +92,12 @@ def missing(servers):
     scripts = [split_command(s.command)[1][1] for s in servers if s.program == "node"]
     for folder in dict.fromkeys((HERE / script).parent for script in scripts):
         if not npm_packages_fit(folder):
-            lines.append(f"{folder.name}: npm install --prefix {os.path.relpath(folder)}")
+            lines.append(f"{folder.name}: npm ci --prefix {os.path.relpath(folder)}")
     return lines
 
 
 def npm_packages_fit(folder):
-    """Whether the packages that package.json pins are installed, in those versions."""
+    """Returns whether the packages that package.json pins are installed, in those versions."""
     wanted = json.loads((folder / "package.json").read_text())["dependencies"]
     for name, version in wanted.items():
         manifest = folder / "node_modules" / name / "package.json"
@@ -103,25 +116,26 @@ def build(server):
 
 
 def size_on_disk(server):
-    """Bytes of what the server needs beyond the system's shared libraries."""
+    """Returns the bytes of what the server needs beyond the system's shared libraries."""
     total = 0
     for item in server.size or [server.program]:
         path = HERE / item if "/" in item else Path(shutil.which(item)).resolve()
         if not path.exists():
-            raise Refused(f"{item}: not found")
+            raise Rejected(f"{item}: not found")
         files = path.rglob("*") if path.is_dir() else [path]
         total += sum(f.lstat().st_size for f in files if f.is_file())
     return total
 
 
 def versions():
-    """`NAME VERSION` of the tools that are there; the libraries' stand in the manifests."""
+    """Returns `NAME VERSION` of the installed tools; those of libraries are in the lock files."""
     questions = {
         "rustc": ["rustc", "--version"],
         "Node.js": ["node", "--version"],
         "Go": ["go", "version"],
         "golang-jwt": ["dpkg-query", "-W", "golang-github-golang-jwt-jwt-dev"],
         "nginx": ["nginx", "-v"],
+        "HAProxy": ["haproxy", "-v"],
         "wrk": ["wrk", "--version"],
     }
     found = []

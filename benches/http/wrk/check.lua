@@ -1,5 +1,5 @@
--- The warm-up load: looks at every answer. Its arguments are the one status
--- that is right and the text that the content has to hold.
+-- The warm-up load: checks every response. Its arguments are how many requests
+-- are pipelined, the expected status, and the text that the content must hold.
 
 local load_thread
 
@@ -8,13 +8,18 @@ function setup(thread)
 end
 
 function init(args)
-  status_wanted, text_wanted = tonumber(args[1]), args[2]
+  local depth = tonumber(args[1])
+  if depth > 1 then
+    local batch = wrk.format():rep(depth)
+    request = function() return batch end
+  end
+  expected_status, expected_text = tonumber(args[2]), args[3]
   seen, wrong, example = 0, 0, ""
 end
 
 function response(status, _, content)
   seen = seen + 1
-  if status ~= status_wanted or not string.find(content, text_wanted, 1, true) then
+  if status ~= expected_status or not string.find(content, expected_text, 1, true) then
     wrong = wrong + 1
     example = status .. " " .. content:sub(1, 100):gsub("[^%w%p ]", "?"):gsub('["\\]', "'")
   end

@@ -1,5 +1,13 @@
--- The measured load: nothing is looked at while it runs; exact figures at its
--- end as one line of JSON.
+-- The measured load: nothing is checked while it runs; exact figures at its
+-- end as one line of JSON. Its argument is how many requests are pipelined.
+
+function init(args)
+  local depth = tonumber(args[1])
+  if depth > 1 then
+    local batch = wrk.format():rep(depth)
+    request = function() return batch end
+  end
+end
 
 function done(summary, latency)
   local e = summary.errors
