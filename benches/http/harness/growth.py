@@ -51,7 +51,8 @@ def token_of(length):
 
 
 def one_step(server, request, parked):
-    with Process(server, API_MAX_CONNECTIONS="20000") as process, parking(process, parked):
+    settings = {"API_MAX_CONNECTIONS": "20000", "API_IDLE_TIMEOUT": "3600"}
+    with Process(server, **settings) as process, parking(process, parked):
         is_busy = request.connections != PUBLIC.connections
         run = load(process, request, BUSY_SECONDS if is_busy else SECONDS)
         kept = ("cpu_us", "requests_per_second", "p50_us", "p99_us")
