@@ -150,15 +150,15 @@ def about(results):
     servers = pictured(results)
     fixed = [name for name, figures in servers.items() if "good_relative" not in figures]
     notes = [name for name in results["servers"] if name not in servers]
-    yield "Shorter is better; p99 is with all connections always busy.", ""
+    yield "Further to the left is better. p99 is with all 32 connections always busy.", ""
     if fixed:
         yield f"One bar: {', '.join(fixed)} have a fixed response and check no token.", ""
     if notes:
         yield f"No bars: {', '.join(notes)} serve another request; see the tables.", ""
-    if results["rejected"]:
-        yield f"No bars, for a wrong response: {', '.join(results['rejected'])}.", ""
+    if rejected := [name for name in results["rejected"] if name not in results["servers"]]:
+        yield f"No bars, because of a wrong response or none: {', '.join(rejected)}.", ""
     yield f"{results['date']} · {results['machine']}", "grey"
-    yield f"{results['method']} · {results['command']}", "grey"
+    yield results["method"], "grey"
 
 
 def rect(name, x, y, width, height):
