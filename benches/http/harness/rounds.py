@@ -29,7 +29,7 @@ class Run:
     def measure(self, reference):
         for server in self.servers:
             self.others[server.name] = self.attempt(server, start_up, server) or {}
-            self.others[server.name]["size_mib"] = [size_on_disk(server) / 2**20]
+            self.others[server.name]["size_mib"] = [self.attempt(server, size_on_disk, server)]
         for number in range(1, self.options.rounds + 1):
             servers = [s for s in self.servers if number <= s.rounds]
             with ExitStack() as stack:
@@ -54,6 +54,7 @@ class Run:
             found[server.name] = {}
         for scenario, request in scenarios().items():
             asked = [s for s in servers if scenario in requests[s.name]]
+            asked = [s for s in asked if s.name not in self.rejected]
             if not asked:
                 continue
             reference.use(request)
@@ -67,8 +68,8 @@ class Run:
                 found[server.name].update({f"{scenario}_{key}": run[key] for key in run})
                 if scenario not in EDGES:
                     found[server.name]["loaded_mib"] = process.memory_mib("VmHWM")
-            costs = [f"{s.name} {found[s.name].get(f'{scenario}_relative', 0):.2f}" for s in asked]
-            print(f"round {number}: {request.what}: {', '.join(costs)}", flush=True)
+                cost = f"{run['relative']:.2f} × bare hyper"
+                print(f"round {number}: {request.what}: {server.name}: {cost}", flush=True)
         return found
 
     def one_load(self, process, request, is_warm, reference):
@@ -92,7 +93,8 @@ class Run:
         summary = {}
         for name, rounds in self.rounds.items():
             if name not in self.rejected:
-                lists = {key: [figures[key] for figures in rounds] for key in rounds[0]}
+                # A ratio has no figure where the other server was rejected.
+                lists = {key: [f[key] for f in rounds if key in f] for key in rounds[0]}
                 lists |= self.others[name]
                 summary[name] = {key: summarize(values) for key, values in lists.items()}
         return summary

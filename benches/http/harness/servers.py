@@ -116,7 +116,7 @@ def build(server):
 
 
 def size_on_disk(server):
-    """Returns the bytes of what the server needs beyond the system's shared libraries."""
+    """Returns the MiB of what the server needs beyond the system's shared libraries."""
     total = 0
     for item in server.size or [server.program]:
         path = HERE / item if "/" in item else Path(shutil.which(item)).resolve()
@@ -124,7 +124,7 @@ def size_on_disk(server):
             raise Rejected(f"{item}: not found")
         files = path.rglob("*") if path.is_dir() else [path]
         total += sum(f.lstat().st_size for f in files if f.is_file())
-    return total
+    return total / 2**20
 
 
 def versions():
