@@ -1,5 +1,5 @@
-//! `load PORT CLIENTS SECONDS close DELAY_MS` or `load PORT CLIENTS SECONDS keep`: clients that ask again
-//! and again for SECONDS, each on a new connection or on one that it keeps. Prints what became of their
+//! `load PORT CLIENTS SECONDS close DELAY_MS` or `load PORT CLIENTS SECONDS keep`: clients that send
+//! requests for SECONDS, each on a new connection or on one that it keeps. Prints the outcome of all
 //! requests as one line of JSON.
 
 use std::cell::RefCell;
@@ -23,11 +23,11 @@ const REQUEST: &[u8] = b"GET /resource HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// found no room again after 1 s, and once more 2 s later.
 const PATIENCE: Duration = Duration::from_millis(3_500);
 
-/// A connection that took this long had its SYN dropped.
+/// If a connection took this long, its SYN was dropped.
 const SYN_AGAIN: Duration = Duration::from_millis(900);
 
-/// A kept connection whose last request began longer ago may have been idle for 10 ms: this server may
-/// close it while the next request is on its way.
+/// If the last request on a kept connection began longer ago, the connection may have been idle for 10 ms:
+/// this server may close it while the next request is on its way.
 const REST: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy)]
@@ -42,7 +42,7 @@ struct Plan {
 struct Tally {
     /// Responses that came before the end.
     in_time: u64,
-    /// Microseconds from the beginning of each answered request, its connection included.
+    /// Microseconds from the beginning to the response of each request that got one, connecting included.
     times: Vec<u128>,
     /// Requests without a response, by reason.
     lost: BTreeMap<&'static str, u64>,
@@ -89,7 +89,7 @@ fn print(tally: &mut Tally, seconds: f64) {
         tally.times.get(at).map_or(0.0, |&us| us as f64 / 1e3)
     };
     println!(
-        r#"{{"rate": {}, "answered": {}, "p50": {}, "p99": {}, "max": {}, "connections": {}, "syn_again": {}, "unserved": {}, "lost": {{{}}}}}"#,
+        r#"{{"rate": {}, "responses": {}, "p50": {}, "p99": {}, "max": {}, "connections": {}, "syn_again": {}, "unserved": {}, "lost": {{{}}}}}"#,
         tally.in_time as f64 / seconds,
         tally.times.len(),
         quantile(0.5),
@@ -107,7 +107,7 @@ fn print(tally: &mut Tally, seconds: f64) {
     );
 }
 
-/// Asks again and again, also after a request that was lost.
+/// Sends one request after another, also after a lost one.
 async fn client(plan: Plan, tally: Rc<RefCell<Tally>>) {
     let mut kept = None;
     let mut is_served = false;
@@ -138,7 +138,7 @@ async fn client(plan: Plan, tally: Rc<RefCell<Tally>>) {
     }
 }
 
-/// One request and its response, on a kept connection if there is one, which comes with the time of its
+/// One request and its response, on the kept connection if there is one. `kept` also holds the time of its
 /// last request.
 async fn ask(
     plan: &Plan,
@@ -167,7 +167,7 @@ async fn ask(
     Ok(())
 }
 
-/// A new connection on which nothing has been sent for the delay.
+/// A new connection, after the delay.
 async fn connect(plan: &Plan, tally: &RefCell<Tally>) -> Result<TcpStream, &'static str> {
     let began = Instant::now();
     let connected = TcpStream::connect(plan.address).await;
@@ -192,8 +192,8 @@ async fn connect(plan: &Plan, tally: &RefCell<Tally>) -> Result<TcpStream, &'sta
     }
 }
 
-/// Whether the other side has neither closed nor sent anything. Asks the socket: the event loop may not
-/// have heard of it yet.
+/// Returns whether the server has neither closed the connection nor sent anything. Peeks at the socket itself:
+/// the event loop may not have seen it yet.
 fn is_open(stream: &TcpStream) -> bool {
     let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
     matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
