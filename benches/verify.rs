@@ -1,8 +1,9 @@
-//! What a verification costs: this crate beside the floor and beside other libraries, in one
-//! process, in turns. Prints a Markdown table, or nothing if a library gives a wrong verdict.
+//! What a verification costs: this crate beside the floor and other libraries, in one process, in
+//! turns. Prints a Markdown table, or fails if a library gives a wrong verdict.
 
 use std::collections::HashSet;
 use std::env;
+use std::fs;
 use std::hint::black_box;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -27,13 +28,13 @@ const SECRET: &[u8] = b"a secret of the bench, 32 bytes or longer";
 const ISSUER: &str = "https://id.example.com/";
 const AUDIENCE: &str = "https://api.example.com";
 
-/// As long as this at the least runs one batch: some hundred times what reading the clock costs.
+/// The least duration of a batch: some hundred times the cost of reading the clock.
 const BATCH: Duration = Duration::from_micros(20);
 
-/// Of so many batches the fastest counts: the one that nothing else on the machine disturbed.
+/// The fastest of so many batches counts, because nothing else on the machine disturbed it.
 const BATCHES: u32 = 3000;
 
-/// One token and what it stands for.
+/// A token and the verdict that is right for it.
 struct Case {
     name: &'static str,
     token: String,
@@ -44,7 +45,7 @@ struct Case {
     floor: String,
 }
 
-/// What a case costs one contestant.
+/// The cost of one case for one contestant.
 struct Cost {
     nanoseconds: f64,
     allocations: u64,
@@ -54,6 +55,7 @@ type Contestant = (&'static str, Box<dyn Fn(&str) -> bool>);
 
 fn main() {
     without_backtraces();
+    assert_is_what_ships();
     let cases = cases();
     let mut rows: Vec<(&str, Vec<Cost>)> = Vec::new();
     for case in &cases {
@@ -68,7 +70,10 @@ fn main() {
         }
     }
 
-    println!("Multiple of the floor (nanoseconds, heap allocations):\n");
+    println!(
+        "{}. Multiple of the floor (nanoseconds, heap allocations):\n",
+        processor()
+    );
     let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
     println!("| | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(names.len()));
@@ -87,7 +92,7 @@ fn main() {
     }
 }
 
-/// Starts over without the variables that would charge peers for the backtraces of their errors.
+/// Restarts without the variables that would charge peers for the backtraces of their errors.
 fn without_backtraces() {
     const VARIABLES: [&str; 2] = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
     if VARIABLES.iter().any(|name| env::var_os(name).is_some()) {
@@ -96,10 +101,52 @@ fn without_backtraces() {
             command.env_remove(name);
         }
         panic!(
-            "cannot start over: {}",
+            "cannot restart: {}",
             command.args(env::args_os().skip(1)).exec()
         );
     }
+}
+
+/// Fails if the profile, or a version that the verifier's cost depends on, is not the program's: the
+/// figures would be those of another verifier.
+fn assert_is_what_ships() {
+    const MANIFESTS: [&str; 2] = [include_str!("Cargo.toml"), include_str!("../Cargo.toml")];
+    const LOCKS: [&str; 2] = [include_str!("Cargo.lock"), include_str!("../Cargo.lock")];
+    let [ours, shipped] = MANIFESTS.map(release_profile);
+    assert_eq!(ours, shipped, "the profiles of benches/ and of the program");
+    for name in ["base64", "hmac", "serde_json", "sha2", "subtle"] {
+        let [ours, shipped] = LOCKS.map(|lock| versions(lock, name));
+        assert!(
+            shipped.is_subset(&ours),
+            "{name}: {shipped:?} in the program, {ours:?} here: cargo update"
+        );
+    }
+}
+
+/// The settings, without comments.
+fn release_profile(manifest: &str) -> HashSet<&str> {
+    let (_, profile) = manifest.split_once("[profile.release]\n").unwrap();
+    profile
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+fn versions<'a>(lock: &'a str, name: &str) -> HashSet<&'a str> {
+    let package = format!("name = \"{name}\"\nversion = ");
+    lock.split(&package)
+        .skip(1)
+        .filter_map(|rest| rest.lines().next())
+        .collect()
+}
+
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split_once(": "));
+    model.map_or(env::consts::ARCH, |(_, model)| model).into()
 }
 
 fn cases() -> Vec<Case> {
@@ -132,7 +179,7 @@ fn cases() -> Vec<Case> {
     };
     let (bad_sample, bad_oauth) = (with_bad_signature(&sample), with_bad_signature(&oauth));
     let no_token = "x".repeat(sample.len());
-    // The last character before the signature is none of base64url: all before it is in order.
+    // The last character before the signature is not base64url; all before it is valid.
     let (signing_input, signature) = sample.rsplit_once('.').unwrap();
     let nearly_token = format!("{}*.{signature}", &signing_input[..signing_input.len() - 1]);
     vec![
@@ -158,7 +205,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The token with another first character in its signature.
+/// Returns the token with another first character in its signature.
 fn with_bad_signature(token: &str) -> String {
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
     let other = if signature.starts_with('A') { 'B' } else { 'A' };
@@ -285,7 +332,7 @@ fn contestants(case: &Case) -> Vec<Contestant> {
     ]
 }
 
-/// What a user of a library that leaves the choice has it read: enough for the checks, and `sub`.
+/// The claims for libraries that leave the choice to their users: enough for the checks, and `sub`.
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
@@ -312,7 +359,7 @@ fn measure(case: &Case, contestants: &[Contestant]) -> Vec<Cost> {
         assert_eq!(
             verify(&case.token),
             case.is_valid,
-            "{name} errs on {}",
+            "{name}: wrong verdict on {}",
             case.name
         );
     }
@@ -320,7 +367,7 @@ fn measure(case: &Case, contestants: &[Contestant]) -> Vec<Cost> {
     assert_eq!(
         contestants[0].1(""),
         is_signed,
-        "the floor errs on {}",
+        "the floor: wrong verdict on {}",
         case.name
     );
 
