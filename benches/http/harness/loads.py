@@ -15,7 +15,6 @@ from .process import IDLE_CONNECTIONS, LOAD_CPU, SERVER_CPU, Process, busy_secon
 from .requests import HOST, PUBLIC, expect, first, receive, send
 from .servers import HERE
 
-WARM_UP_SECONDS = 1
 TRIES = 3
 NODE_KEEPS_IDLE_SECONDS = 5  # Node's default: the shortest of the servers here
 BATCH = 100  # connections opened at once, to have all of them before the first is closed as idle
@@ -60,9 +59,9 @@ def again_if_stalled(measure):
 def warm_up(process, request):
     """A load in which every response is checked."""
     arguments = str(request.status), request.text
-    result, _ = wrk(process, request, WARM_UP_SECONDS, "check.lua", *arguments)
+    result, _ = wrk(process, request, process.server.warm_up, "check.lua", *arguments)
     if not result["seen"]:
-        raise Stalled(f"{request.what}: no response within {WARM_UP_SECONDS} s")
+        raise Stalled(f"{request.what}: no response within {process.server.warm_up} s")
     if result["wrong"]:
         raise Rejected(
             f"{request.what}: {result['wrong']} of {result['seen']} responses under load "

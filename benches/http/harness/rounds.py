@@ -10,8 +10,6 @@ from .report import summarize
 from .requests import EDGES, asked_of, check_all, scenarios
 from .servers import size_on_disk
 
-MEMORY_ROUNDS = 2
-
 # The multiples of bare hyper are also divided by this server's in the same round.
 NEIGHBOUR = "hyper-jsonwebtoken"
 
@@ -29,15 +27,13 @@ class Run:
     def measure(self, reference):
         for server in self.servers:
             self.others[server.name] = self.attempt(server, start_up, server) or {}
-            self.others[server.name]["size_mib"] = [self.attempt(server, size_on_disk, server)]
+            for key, measure in ("size_mib", size_on_disk), ("connections_mib", memory_with_connections):
+                self.others[server.name][key] = [self.attempt(server, measure, server)]
         for number in range(1, self.options.rounds + 1):
             servers = [s for s in self.servers if number <= s.rounds]
             with ExitStack() as stack:
                 found = self.one_round(servers, number, reference, stack)
             for server in servers:
-                if number <= MEMORY_ROUNDS:
-                    mib = self.attempt(server, memory_with_connections, server)
-                    self.others[server.name].setdefault("connections_mib", []).append(mib)
                 if server.auth:
                     found[server.name].update(self.attempt(server, two_workers, server) or {})
             for name, figures in found.items():

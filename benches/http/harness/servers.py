@@ -35,6 +35,7 @@ class Server:
     config: list = field(default_factory=list)  # [template, file made of it before each start]
     size: list = field(default_factory=list)  # programs, files and folders; default: the program
     rounds: int = 99  # at most; for one so far from the others that its spread decides nothing
+    warm_up: int = 1  # seconds before a measured load; just-in-time compilers want more
     static: bool = False  # has the public route alone
     auth: bool = False  # has `/auth`
     edges: bool = False  # is also measured under the loads of other shapes
