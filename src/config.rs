@@ -110,7 +110,7 @@ const DEFAULT_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The largest `API_WORKERS`.
 const MAX_WORKERS: usize = 256;
 
-/// Connections served at once if `API_MAX_CONNECTIONS` is not set: at most 43 MiB with one worker, the
+/// Connections served at once if `API_MAX_CONNECTIONS` is not set: at most 51 MiB with one worker, the
 /// kernel's buffers aside.
 const DEFAULT_MAX_CONNECTIONS: u32 = 1024;
 
