@@ -10,9 +10,9 @@ use resource_server::auth::{Challenge, authenticate};
 use resource_server::jwt::{Policy, Verifier};
 use sha2::Sha256;
 
-use super::answers;
 use super::base64url;
 use super::case::{CURRENT, key};
+use super::responses;
 
 /// Each line is the value of a field; lines that no field may have are passed over.
 pub fn check(bytes: &[u8]) -> Result<(), Challenge> {
@@ -88,7 +88,7 @@ fn word(fields: &HeaderMap) -> Result<&str, Challenge> {
 fn says_the_same_everywhere(challenge: Challenge) {
     let text = challenge.text();
     let field = text.field.to_str().expect("visible ASCII");
-    let (scheme, parameters) = answers::challenge(field);
+    let (scheme, parameters) = responses::challenge(field);
     assert_eq!((scheme, parameters[0].0), ("Bearer", "realm"));
 
     // RFC 6750 §3.1 registers three errors; the code of the content may say more.
@@ -130,7 +130,7 @@ fn says_the_same_everywhere(challenge: Challenge) {
     );
 }
 
-/// Whether the MAC over all but the last part is right, whatever the parts are: only somebody with
+/// Whether the MAC over all but the last part is right, whatever the parts are: only the holder of
 /// the secret can make the verifier allocate.
 fn is_signed(word: &str) -> bool {
     word.rsplit_once('.')

@@ -20,7 +20,7 @@ const NOW: Duration = Duration::from_secs(1_700_000_000);
 
 pub const CURRENT: &[u8] = b"the current secret of the targets";
 const PREVIOUS: &[u8] = b"the previous secret of the targets";
-const UNKNOWN: &[u8] = b"a secret that nobody has configured";
+const UNKNOWN: &[u8] = b"a secret that is not configured";
 
 pub struct Case<'a> {
     pub now: SystemTime,

@@ -40,7 +40,7 @@ const MOST_AHEAD: usize = MAX_HEAD_LEN + 3 * 8 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// The handler's own response, whole.
-    Answered,
+    Responded,
     /// The handler's own response, a part.
     Partly,
     /// 408
@@ -56,7 +56,7 @@ pub enum Outcome {
 impl Outcome {
     /// All of them.
     pub const ALL: [Self; 6] = [
-        Self::Answered,
+        Self::Responded,
         Self::Partly,
         Self::ContentLate,
         Self::HandlerLate,
@@ -468,7 +468,7 @@ impl Schedule {
                 (408, false) => Outcome::ContentLate,
                 (503, false) => Outcome::HandlerLate,
                 (500, false) => Outcome::Failed,
-                _ if response.is_whole => Outcome::Answered,
+                _ if response.is_whole => Outcome::Responded,
                 _ => Outcome::Partly,
             })
             .collect();

@@ -1,4 +1,4 @@
-//! Any bytes to the connection code, in any pieces: the answers are HTTP/1.1, each as the contract
+//! Any bytes to the connection code, in any pieces: the responses are HTTP/1.1, each as the README
 //! of its status says, and no protected one goes out without a valid token in the input.
 
 use std::cell::{Cell, RefCell};
@@ -22,29 +22,29 @@ use resource_server::server::{Engine, Limits, runtime};
 use resource_server::shared::{Cached, Shared};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::answers::{self, Answer, Version};
+use super::responses::{self, Response, Version};
 
-/// What stands in an input for a token that the verifier accepts: nobody else can make one, as the
+/// What stands in an input for a token that the verifier accepts. No input can contain one, as the
 /// key is new in every process.
 const TOKEN: &str = "$TOKEN";
 
-/// What only somebody with a token may see.
+/// What only a client with a token may see.
 const PROTECTED: [&str; 2] = ["Secret resource.", "x-auth-request-user:"];
 
 /// More often than this nothing is polled that gets on.
 const MOST_POLLS: usize = 100;
 
 /// The first line is a word each: the sizes of the pieces in which the rest arrives, over and over,
-/// `room=SIZE` for a client that takes its answers so many bytes at a time, `park` for a connection
-/// that is taken apart whenever it is quiet, `draining`. Returns the status codes of the answers.
+/// `room=SIZE` for a client that takes its responses so many bytes at a time, `park` for a connection
+/// that is taken apart whenever it is quiet, `draining`. Returns the status codes of the responses.
 pub fn check(bytes: &[u8]) -> Vec<u16> {
     let end = bytes.iter().position(|byte| *byte == b'\n');
     let (words, rest) = bytes.split_at(end.map_or(0, |end| end + 1));
     let client = Client::read(words, rest);
-    let answers = client.exchange();
+    let responses = client.exchange();
 
     // How the bytes are cut decides at most when the connection ends: content that is not here when
-    // its request is answered ends it.
+    // its request is responded to ends it.
     let whole = Client {
         pieces: vec![],
         room: usize::MAX,
@@ -53,14 +53,17 @@ pub fn check(bytes: &[u8]) -> Vec<u16> {
     };
     // Of a head that is malformed and too long either is told: once a part of it was seen, hyper looks
     // again only at its end.
-    let status = |answer: &Answer| match answer.status {
+    let status = |response: &Response| match response.status {
         431 => 400,
         status => status,
     };
-    for (cut, whole) in answers.iter().zip(&whole.exchange()) {
+    for (cut, whole) in responses.iter().zip(&whole.exchange()) {
         assert_eq!((status(cut), &cut.content), (status(whole), &whole.content));
     }
-    answers.into_iter().map(|answer| answer.status).collect()
+    responses
+        .into_iter()
+        .map(|response| response.status)
+        .collect()
 }
 
 struct Client {
@@ -106,8 +109,8 @@ impl Client {
         client
     }
 
-    /// Sends everything, takes every answer, and looks at them.
-    fn exchange(&self) -> Vec<Answer> {
+    /// Sends everything, takes every response, and looks at them.
+    fn exchange(&self) -> Vec<Response> {
         thread_local! {
             // Kept until the process ends: a runtime cannot be dropped with its thread.
             static RUNTIME: &'static tokio::runtime::LocalRuntime =
@@ -128,19 +131,19 @@ impl Client {
                 "{protected}"
             );
         }
-        let answers = answers::parse(&text);
-        // No request of HTTP/1.1 is answered without `Host`, and no head that is too long.
+        let responses = responses::parse(&text);
+        // No request of HTTP/1.1 is responded to without `Host`, and no head that is too long.
         let first = &self.sends[..self.sends.len().min(MAX_HEAD_LEN)];
         let has_end = first
             .windows(2)
             .any(|pair| pair == b"\n\n" || pair == b"\n\r");
         let is_host = |word: &[u8]| word.eq_ignore_ascii_case(b"host:");
         let has_host = self.sends.windows(5).any(is_host);
-        for answer in &answers {
-            let is_possible = has_end && (has_host || answer.version == Version::Http10);
+        for response in &responses {
+            let is_possible = has_end && (has_host || response.version == Version::Http10);
             assert!(
-                is_possible || matches!(answer.status, 400 | 431),
-                "{answer:?}"
+                is_possible || matches!(response.status, 400 | 431),
+                "{response:?}"
             );
         }
         // Without a route that is open, with any method, only a token makes a yes.
@@ -150,14 +153,14 @@ impl Client {
                 .any(|window| window == text.as_bytes())
         };
         if !["/resource", "/healthz", "*", "://"].into_iter().any(has) {
-            let is_yes = |answer: &&Answer| (200..300).contains(&answer.status);
-            assert!(answers.iter().filter(is_yes).count() <= self.tokens);
+            let is_yes = |response: &&Response| (200..300).contains(&response.status);
+            assert!(responses.iter().filter(is_yes).count() <= self.tokens);
         }
-        for (at, answer) in answers.iter().enumerate() {
-            let is_last = at + 1 == answers.len();
-            self.is_as_its_status_says(answer, is_last);
+        for (at, response) in responses.iter().enumerate() {
+            let is_last = at + 1 == responses.len();
+            self.is_as_its_status_says(response, is_last);
         }
-        answers
+        responses
     }
 
     /// As the server treats a connection, without its timeouts.
@@ -189,7 +192,7 @@ impl Client {
                 );
                 match exchange.poll(cx) {
                     Poll::Ready(Event::Idle) => {
-                        answers::parse(&String::from_utf8_lossy(&taken.borrow()));
+                        responses::parse(&String::from_utf8_lossy(&taken.borrow()));
                         if self.parks {
                             Poll::Ready(Event::Idle)
                         } else {
@@ -235,46 +238,46 @@ impl Client {
         pieces
     }
 
-    fn is_as_its_status_says(&self, answer: &Answer, is_last: bool) {
-        let closes = answer.closes();
-        assert!(is_last || !closes, "an answer after the last");
-        assert!(closes || !self.draining, "{answer:?}");
-        assert!(answer.field("date").is_some(), "{answer:?}");
-        let is_no_store = answer.field("cache-control") == Some("no-store");
-        let challenge = answer.field("www-authenticate").map(answers::challenge);
-        let code = answer.member("code");
-        if !answer.content.is_empty() {
-            assert_eq!(answer.field("content-type"), Some("application/json"));
-            assert!(answer.member("message").is_some(), "{answer:?}");
+    fn is_as_its_status_says(&self, response: &Response, is_last: bool) {
+        let closes = response.closes();
+        assert!(is_last || !closes, "a response after the last");
+        assert!(closes || !self.draining, "{response:?}");
+        assert!(response.field("date").is_some(), "{response:?}");
+        let is_no_store = response.field("cache-control") == Some("no-store");
+        let challenge = response.field("www-authenticate").map(responses::challenge);
+        let code = response.member("code");
+        if !response.content.is_empty() {
+            assert_eq!(response.field("content-type"), Some("application/json"));
+            assert!(response.member("message").is_some(), "{response:?}");
         }
-        match (answer.status, code.as_deref()) {
+        match (response.status, code.as_deref()) {
             (200, None) => {
-                let is_empty = answer.field("content-length") == Some("0");
-                assert_eq!(answer.field("x-auth-request-user").is_some(), is_empty);
-                assert_eq!(answer.field("allow"), None);
+                let is_empty = response.field("content-length") == Some("0");
+                assert_eq!(response.field("x-auth-request-user").is_some(), is_empty);
+                assert_eq!(response.field("allow"), None);
             }
             (204, None) => {
-                assert!(answer.content.is_empty());
-                assert_eq!(answer.field("content-length"), None);
-                assert_eq!(answer.field("x-auth-request-user"), None);
-                assert_eq!(answer.field("allow"), Some("GET, HEAD, OPTIONS"));
+                assert!(response.content.is_empty());
+                assert_eq!(response.field("content-length"), None);
+                assert_eq!(response.field("x-auth-request-user"), None);
+                assert_eq!(response.field("allow"), Some("GET, HEAD, OPTIONS"));
             }
-            (400, Some("bad_request") | None) | (431, None) => assert!(closes, "{answer:?}"),
+            (400, Some("bad_request") | None) | (431, None) => assert!(closes, "{response:?}"),
             (401, Some("credentials_required" | "invalid_request" | "invalid_token") | None)
             | (403, None) => {
                 let (scheme, parameters) = challenge.expect("a challenge");
                 assert_eq!(scheme, "Bearer");
                 let names = parameters.iter().map(|(name, _)| *name);
                 let all = ["realm", "error", "error_description", "scope"];
-                let most = if answer.status == 403 { 4 } else { 3 };
+                let most = if response.status == 403 { 4 } else { 3 };
                 assert!(all[..most].starts_with(&names.collect::<Vec<_>>()));
                 assert!(is_no_store);
             }
             (404, Some("not_found") | None) => {}
             (405, Some("method_not_allowed") | None) => {
-                assert_eq!(answer.field("allow"), Some("GET, HEAD, OPTIONS"));
+                assert_eq!(response.field("allow"), Some("GET, HEAD, OPTIONS"));
             }
-            _ => panic!("{answer:?}"),
+            _ => panic!("{response:?}"),
         }
     }
 }

@@ -11,8 +11,8 @@ pub mod http;
 pub mod parse_token;
 pub mod verify_claims;
 
-mod answers;
 mod base64url;
 mod case;
 mod json;
+mod responses;
 mod rfc;

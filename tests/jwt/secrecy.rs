@@ -7,7 +7,7 @@ use resource_server::jwt::{Error, Policy, UnverifiedToken, Verifier};
 
 use crate::support::{NOW, SECRET, at, base64url, key, with_payload};
 
-const CLAIM: &str = "a-claim-that-is-nobodys-business";
+const CLAIM: &str = "a-claim-that-must-stay-secret";
 
 fn token() -> String {
     with_payload(format!(r#"{{"sub":"{CLAIM}"}}"#))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes attacks.json: hand-made tokens with the verdict that the contract's token rules give each.
+"""Writes attacks.json: hand-made tokens with the verdict that the token rules give each.
 
     python3 attacks.py            writes attacks.json beside this file
     python3 attacks.py --check    exits 1 when attacks.json is not what this script writes
@@ -7,10 +7,10 @@
 Standard library only, and deterministic. The verdicts stand here, written by hand beside each token; reference.py,
 which knows nothing of them, has to come to the same, rule for rule, or nothing is written.
 
-A refused token has `rules`: the numbers of the rules that may be named as the one that refuses it. They are two where
-the contract leaves the choice: 2 or 3 when the signature part is not canonical base64url of 32 bytes; 5 beside another
-where a verifier that refuses every duplicate name, or whose JSON parser refuses a lone surrogate, stops earlier. `either` is a token whose verdict is the verifier's own choice: it must be answered, quickly
-and without a panic, and that is all.
+A rejected token has `rules`: the numbers of the rules that may be named as the one that rejects it. They are two where
+the rules leave the choice: 2 or 3 when the signature part is not canonical base64url of 32 bytes; 5 beside another
+where a verifier that rejects every duplicate name, or whose JSON parser rejects a lone surrogate, stops earlier.
+`either` is a token whose verdict is the verifier's own choice: it must be given quickly and without a panic.
 """
 
 import base64
@@ -861,7 +861,7 @@ def audiences():
     either("aud-twice-wrong-first", sign(payload='{"aud":"x","aud":%s}' % equal), **configured)
     either("aud-twice-number-first", sign(payload='{"aud":5,"aud":[%s]}' % equal), **configured)
 
-    # Without an audience of one's own every token that names one is meant for somebody else.
+    # Without an audience of one's own every token that names one is meant for another service.
     for name, value in {
         "string": equal, "empty-string": '""', "array": f"[{equal}]", "array-of-two": '["x","y"]', "empty-array": "[]",
         "number": "5", "object": "{}", "false": "false", "number-beyond-a-double": "1e400", "array-of-null": "[null]",

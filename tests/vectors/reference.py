@@ -1,4 +1,4 @@
-"""The contract's token rules, written a second time and from the rules alone, to check the vectors against.
+"""The token rules of the README, written a second time and from the rules alone, to check the vectors against.
 
 Standard library only. `verify` returns the claims or raises `Refused`, which carries the number of the first
 rule that fails:

@@ -54,7 +54,7 @@ def main(path):
             ours, why = verdict(test["jws"], secret)
             print(f"{tc_id:>3}  {result:<7}  {ours:<6}  {why}  [{test['comment']}]")
             if ours != RESULT_TO_VERDICT[result]:
-                differences.append(f"{tc_id}: file says {result}, contract says {ours} ({why})")
+                differences.append(f"{tc_id}: file says {result}, the rules say {ours} ({why})")
                 if exceptions.pop(tc_id, None) != ours:
                     wrong.append(f"{tc_id}: differs from the file, and no exception says {ours}")
     wrong += [f"{tc_id}: exception without a difference" for tc_id in exceptions]

@@ -1,4 +1,4 @@
-//! What a strict client makes of the server's bytes: RFC 9112 for the answers, RFC 9110 for a
+//! What a strict client makes of the server's bytes: RFC 9112 for the responses, RFC 9110 for a
 //! challenge. It panics at the first byte that the grammar does not allow.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,16 +7,16 @@ pub enum Version {
     Http11,
 }
 
-/// One answer.
+/// One response.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     pub version: Version,
     pub status: u16,
     pub fields: Vec<(String, String)>,
     pub content: String,
 }
 
-impl Answer {
+impl Response {
     /// The value of the only field of this name, in lower case.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut named = self.fields.iter().filter(|(other, _)| other == name);
@@ -41,33 +41,33 @@ impl Answer {
     }
 }
 
-/// All answers in these bytes, with nothing between, before or after them.
-pub fn parse(mut bytes: &str) -> Vec<Answer> {
-    let mut answers = Vec::new();
+/// All responses in these bytes, with nothing between, before or after them.
+pub fn parse(mut bytes: &str) -> Vec<Response> {
+    let mut responses = Vec::new();
     while !bytes.is_empty() {
         let (head, rest) = bytes.split_once("\r\n\r\n").expect("a whole head");
         let mut lines = head.split("\r\n");
         let (version, status) = status_line(lines.next().unwrap_or_default());
-        let mut answer = Answer {
+        let mut response = Response {
             version,
             status,
             fields: lines.map(field).collect(),
             content: String::new(),
         };
-        assert_eq!(answer.field("transfer-encoding"), None);
-        let len = answer
+        assert_eq!(response.field("transfer-encoding"), None);
+        let len = response
             .field("content-length")
             .map(|len| len.parse().expect("a length"));
-        // An answer to HEAD has a length and no content: the next answer follows, or nothing. No
-        // content looks like an answer.
+        // A response to HEAD has a length and no content: the next response follows, or nothing. No
+        // content looks like a response.
         let has_content = !rest.is_empty() && !rest.starts_with("HTTP/1.");
         let len = len.filter(|_| has_content).unwrap_or(0);
         let (content, rest) = rest.split_at(len);
-        answer.content = content.into();
-        answers.push(answer);
+        response.content = content.into();
+        responses.push(response);
         bytes = rest;
     }
-    answers
+    responses
 }
 
 /// RFC 9112 §4
