@@ -38,9 +38,9 @@ core.register_action("gate", {"http-req"}, function(txn, url)
         end
         return core.httpclient():get({url = url, timeout = 2000, headers = {authorization = values}})
     end)
-    local answered = ok and response and response.headers or {}
+    local received = ok and response and response.headers or {}
     local function first(name)
-        return answered[name] and (answered[name][0] or answered[name][1]) or ""
+        return received[name] and (received[name][0] or received[name][1]) or ""
     end
     txn:set_var("txn.status", ok and response and response.status or 0)
     txn:set_var("txn.user", first("x-auth-request-user"))

@@ -188,14 +188,14 @@ class Guard:
     def is_rejected(self, what, statuses, error, *fields, **options):
         """The request does not reach the application. `error` is the one of the challenge: "" for a challenge without
         one, None if any will do."""
-        status, answer, content = self.ask(*fields, **options)
-        challenges = answer.get_all("WWW-Authenticate", [])
+        status, received, content = self.ask(*fields, **options)
+        challenges = received.get_all("WWW-Authenticate", [])
         holds = status in statuses and not self.requests and (error is None or (
             len(challenges) == 1 and challenges[0].startswith('Bearer realm="')
             and re.findall('error="([^"]*)"', challenges[0]) == [error] * bool(error)
-            and answer.get_all("Access-Control-Allow-Origin") == ["https://app.example"]
-            and answer.get_all("Access-Control-Expose-Headers") == ["WWW-Authenticate"]))
-        self.check(what, holds, status, answer.items(), content, self.requests)
+            and received.get_all("Access-Control-Allow-Origin") == ["https://app.example"]
+            and received.get_all("Access-Control-Expose-Headers") == ["WWW-Authenticate"]))
+        self.check(what, holds, status, received.items(), content, self.requests)
 
 
 def check_tokens(guard):
@@ -427,7 +427,7 @@ def check_gateway(name, folder, instance, application):
         for path, gate, *fields in (("/logged/401?x", "/auth", bearer(ALICE, NEXT_SECRET)),
                                     ("/admin/logged/403?x", "/auth/admin", bearer(ALICE)),
                                     ("/logged/200?x", "/auth", bearer(ALICE))):
-            challenges = [answer["WWW-Authenticate"] for _, answer, _ in (
+            challenges = [received["WWW-Authenticate"] for _, received, _ in (
                 guard.ask(*fields, path=path), ask(instance.port, *fields, path=gate))]
             guard.check(f"{path} has the gate's challenge, whole", len(set(challenges)) == 1,
                         challenges)
