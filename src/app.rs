@@ -1,7 +1,7 @@
-//! Applications: routes, handlers, requests and responses. The built-in one is written against the same
-//! interface as those of other crates.
+//! Applications: routes, handlers, requests and responses. The built-in one uses the same interface as
+//! those of other crates.
 //!
-//! A crate supplies a function from path to routes, and its state:
+//! An application supplies its state, and a function from a path to its routes:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -42,9 +42,9 @@
 //!
 //! # Logging
 //!
-//! `API_LOG=access` logs every response, with the `code` of an error ([`Response::error`]). A handler that
-//! says more keeps [`Lines`](crate::log::Lines) in the state: they never wait for their reader. A blocked
-//! `eprintln!` would stop every connection of the worker.
+//! `API_LOG=access` logs every response, with the `code` of an error ([`Response::error`]). A handler
+//! that logs more keeps [`Lines`](crate::log::Lines) in the state. They never wait for their reader. A
+//! blocked `eprintln!` would stop every connection of the worker.
 //!
 //! ```no_run
 //! use std::io;
@@ -347,7 +347,7 @@ type Result = std::result::Result<hyper::Response<ResponseBody>, BoxError>;
 pub struct Answering<S>(State<S>);
 
 enum State<S> {
-    /// `None` once it is taken.
+    /// `None` once the result is taken.
     Ready(Option<Result>),
     Waiting {
         handler: Pin<Box<dyn Future<Output = Response>>>,

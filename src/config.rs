@@ -1,4 +1,4 @@
-//! Environment variables to [`Config`]. Each value is parsed once, here, and each error names its
+//! Turns environment variables into a [`Config`]. Each value is parsed once, here. Each error names its
 //! variable.
 
 mod names;
@@ -104,14 +104,14 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
 /// The port if `API_PORT` is not set.
 const DEFAULT_PORT: u16 = 5000;
 
-/// The address if `API_HOST` is not set: nothing outside this machine reaches it.
+/// The address if `API_HOST` is not set: nothing outside this machine can reach it.
 const DEFAULT_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The largest `API_WORKERS`.
 const MAX_WORKERS: usize = 256;
 
-/// Connections served at once if `API_MAX_CONNECTIONS` is not set: at most 51 MiB with one worker, the
-/// kernel's buffers aside.
+/// Connections served at once if `API_MAX_CONNECTIONS` is not set: about 51 MiB at most with one worker,
+/// without the kernel's buffers.
 const DEFAULT_MAX_CONNECTIONS: u32 = 1024;
 
 /// The largest `API_MAX_CONNECTIONS`.
@@ -121,14 +121,15 @@ const MAX_CONNECTIONS: u32 = 1_000_000;
 /// than one, a phone in a tunnel a few.
 const DEFAULT_HEADER_TIMEOUT: u64 = 10;
 
-/// Seconds between requests if `API_IDLE_TIMEOUT` is not set: about as long as proxies keep theirs.
+/// Seconds between requests if `API_IDLE_TIMEOUT` is not set: about as long as proxies keep idle
+/// connections.
 const DEFAULT_IDLE_TIMEOUT: u64 = 60;
 
 /// Seconds for a handler to respond if `API_ANSWER_TIMEOUT` is not set: as long as many proxies wait.
 const DEFAULT_ANSWER_TIMEOUT: u64 = 30;
 
-/// Seconds for requests in flight at shutdown if `API_DRAIN_TIMEOUT` is not set: less than the 10 after
-/// which container engines kill.
+/// Seconds for requests in flight at shutdown if `API_DRAIN_TIMEOUT` is not set: less than the 10 seconds
+/// after which container engines kill a process.
 const DEFAULT_DRAIN_TIMEOUT: u64 = 8;
 
 /// The largest timeout, in seconds.
@@ -225,8 +226,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads every variable. `application` names the variables that the application built on this
-    /// crate reads besides, so that they are not taken for misspelled ones.
+    /// Reads every variable. `application` names the additional variables that an application on this
+    /// crate reads, so that they are not taken for misspelled ones.
     ///
     /// # Errors
     ///
@@ -314,7 +315,7 @@ impl ShortSecret {
 pub struct TokenConfig {
     /// The secret that signs.
     pub current: Key,
-    /// The one before, during a rotation.
+    /// The previous secret, during a rotation.
     pub previous: Option<Key>,
     /// What claims are checked against.
     pub policy: Policy,
@@ -340,8 +341,8 @@ impl TokenConfig {
         Ok(config)
     }
 
-    /// Reads the files again. Blocks the thread while they change, for at most a tenth of a second
-    /// besides the time that reading them takes. Its warnings are about the secrets alone.
+    /// Reads the files again. Blocks the thread until they stop changing, for at most 0.1 s plus the time
+    /// to read them. The result has warnings about the secrets only.
     ///
     /// # Errors
     ///

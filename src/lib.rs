@@ -1,20 +1,19 @@
-//! A minimal HTTP/1.1 resource server on raw hyper, without a framework. It serves one public and
-//! one protected resource, and the protected one only to requests with a valid HS256 JSON Web Token,
-//! which it parses and verifies itself. The same engine serves other applications.
+//! A minimal HTTP/1.1 resource server on raw hyper, without a framework. It serves one public and one
+//! protected resource. The protected one requires a valid HS256 JSON Web Token, which the server parses
+//! and verifies itself. The same engine serves other applications.
 //!
 //! # What is promised
 //!
-//! [`run`], [`app`], [`auth`] and [`jwt`], and of [`server`] what it takes to serve a hyper service:
-//! [`Server`](server::Server), [`Limits`](server::Limits), [`listen`](server::listen),
-//! [`runtime`](server::runtime), [`Application`](server::Application) and
-//! [`Observer`](server::Observer). Every other public item serves the binary and the tests, and may
-//! change.
+//! The stable API is [`run`], [`app`], [`auth`], [`jwt`], and the part of [`server`] that serves a hyper
+//! service: [`Server`](server::Server), [`Limits`](server::Limits), [`listen`](server::listen),
+//! [`runtime`](server::runtime), [`Application`](server::Application) and [`Observer`](server::Observer).
+//! Every other public item serves the binary and the tests, and may change.
 //!
 //! # What it trusts
 //!
-//! Its environment, the clock and the holders of the secret. Every byte from a socket is hostile until
-//! its MAC is right, and its size, pace and form are bounded before and after that. TLS, revocation,
-//! other algorithms and the permissions of users are out of scope.
+//! The server trusts its environment, the clock and the holders of the secret. Every byte from a socket
+//! is hostile until its MAC is verified. Its size, pace and form are bounded before and after that. TLS,
+//! revocation, other algorithms and the permissions of users are out of scope.
 //!
 //! # Map
 //!
@@ -27,7 +26,7 @@
 //! | [`server`] | the connection engine: accept loop, connection limit, workers, graceful shutdown |
 //! | [`app`] | routes, handlers, requests, responses; the built-in site on one screen |
 //! | [`auth`] | the `Authorization` field to claims or a challenge: the only bridge |
-//! | [`jwt`] | tokens, without HTTP; all there is without the feature `server` |
+//! | [`jwt`] | tokens, without HTTP; the only module without the feature `server` |
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
 //!
@@ -36,13 +35,13 @@
 //! - Three wings and a bridge. [`jwt`] knows bytes, keys and time, and imports neither hyper nor tokio.
 //!   [`server`] knows sockets and time limits, and names no route and no token. [`app`] knows routes,
 //!   handlers and responses, and imports no tokio. Only [`auth`] knows both HTTP and the rules of tokens.
-//!   The tests named `layering` hold this.
+//!   The tests named `layering` enforce this.
 //! - One verb, one meaning: *parse* bytes to structure, *verify* the MAC, *validate* claims,
 //!   *authenticate* a request, *dispatch* it to a handler, *serve* a listener.
 //! - A connection is new, busy, warm or parked (together: idle), or lingering. A request gets a response
 //!   or is rejected.
 //! - A limit is a named constant with its unit and its reason, and has a test on both sides of it.
-//! - The clock and the socket are arguments: a test brings its own.
+//! - The clock and the socket are arguments, so that a test supplies its own.
 //! - A test is named `<subject>_<condition>_<outcome>`, uses real sockets where a client can see the
 //!   difference, and waits for events, not for time.
 //! - A message is lower case without a final stop, names the cause and the remedy, and repeats nothing
@@ -66,15 +65,16 @@
 //!
 //! # Under load, in detail
 //!
-//! The README has the limits; these are their reasons.
+//! The README lists the limits. These are the reasons for them.
 //!
 //! - The memory formula covers three times `API_MAX_CONNECTIONS`: connections that are served, that wait,
-//!   and that linger after their last response. A further lingering one keeps its seat; while others wait,
-//!   the longest-lingering one is reset after 0.2 s. The kernel's buffers are 170 + 170 KiB for the served
-//!   and the lingering, and 130 + 130 KiB for those in the waiting places and the listen queue, so 600 KiB
-//!   for each of `API_MAX_CONNECTIONS`. A connection whose client does not take its last response within
-//!   `API_HEADER_TIMEOUT` is reset, so that nothing of it stays with the kernel.
-//! - Requests pipelined behind a response with `Connection: close` get no response, and may be sent again.
+//!   and that linger after their last response. Any further lingering connection keeps its seat. While
+//!   others wait, the longest-lingering one is reset after 0.2 s. The kernel's buffers take up to 170 KiB
+//!   per served and per lingering connection, and up to 130 KiB per connection in a waiting place or in
+//!   the listen queue: together 600 KiB × `API_MAX_CONNECTIONS`. A connection whose client does not take
+//!   its last response within `API_HEADER_TIMEOUT` is reset, so that the kernel keeps nothing of it.
+//! - Requests pipelined behind a response with `Connection: close` get no response; the client may send
+//!   them again.
 //! - The listen queue is no longer than `API_MAX_CONNECTIONS`: each connection in it can fill a receive
 //!   buffer. When more connect at once, Linux drops the SYN, and the client's kernel sends it again.
 //! - The client must take each part of a streaming response within `API_HEADER_TIMEOUT`.

@@ -34,7 +34,7 @@ const MAX_PANIC_MESSAGE: usize = 500;
 /// success for a descriptor that cannot be written to.
 pub type Output = Box<dyn Write + Send>;
 
-/// Standard output or standard error, without a buffer. If no descriptor is left for a copy, the
+/// Standard output or standard error, without a buffer. If no descriptor is left for a copy, it is the
 /// standard library's own handle.
 ///
 /// A stream that was closed when the program started is `/dev/null`: the standard library opens that in
@@ -136,7 +136,7 @@ impl Lines {
         })
     }
 
-    /// Hands over a line without its line end. Never waits for the output.
+    /// Queues a line, given without its line end. Never waits for the output.
     pub fn push(self: &Arc<Self>, line: &str) {
         let mut queue = self.queue();
         if !queue.waiting.is_empty() && queue.waiting.len() + line.len() >= MAX_WAITING {
@@ -169,8 +169,8 @@ impl Lines {
         };
     }
 
-    /// Waits until every line and the count of dropped ones are written, at most until `deadline`. If
-    /// the thread could not be created before, tries until then: the workers' threads are ending.
+    /// Waits until every line and the count of dropped ones are written, at most until `deadline`. If the
+    /// thread could not be created before, tries again until then: the workers' threads are ending.
     pub fn flush(self: &Arc<Self>, deadline: Instant) {
         let left = || deadline.saturating_duration_since(Instant::now());
         let mut queue = self.queue();
@@ -189,8 +189,8 @@ impl Lines {
         }
     }
 
-    /// If the system has no thread for them, writes the waiting lines on the caller's thread, and
-    /// waits for the output. For lines before the server serves and after it has failed.
+    /// If the thread could not be created, writes the waiting lines on the caller's thread, and waits for
+    /// the output. For lines before the server serves and after it has failed.
     pub fn write_without_thread(&self) {
         let mut queue = self.queue();
         // A thread that has started may not have taken the writer yet.
@@ -203,7 +203,7 @@ impl Lines {
         }
     }
 
-    /// Writes lines as they come, all that wait at a time.
+    /// Writes lines as they arrive, all waiting lines at a time.
     fn write_all(&self) {
         let Some(mut writer) = self.queue().writer.take() else {
             return;
@@ -293,11 +293,10 @@ fn count_lines(text: &[u8]) -> u64 {
         .fold(0, |count, _| count + 1)
 }
 
-/// From now on a panic on any thread ends the process, with one line on standard error that says
-/// where it was. Otherwise a dead worker, which has the fewest connections, would attract every new
-/// one.
+/// Makes a panic on any thread abort the process, with one line on standard error that says where it was.
+/// Otherwise a dead worker, which has the fewest connections, would attract every new one.
 ///
-/// The line waits for its reader for at most half a second.
+/// The process waits for the reader of that line for at most half a second.
 pub fn abort_on_panic() {
     panic::set_hook(Box::new(|panic| {
         let line = panic_line(panic);

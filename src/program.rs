@@ -44,8 +44,8 @@ A token names the user \"demo\" and is valid for an hour (3600) unless --sub and
 Configuration is by environment variables, shown with their defaults; see the README:
 ";
 
-/// Half the number of descriptors that the event loop and its signals need. They are tried as pairs of
-/// sockets: an empty container has no file to open.
+/// Half the descriptors that the event loop and its signals need. The check opens socket pairs, because
+/// an empty container has no file to open.
 const SPARE_PAIRS: usize = 3;
 
 /// How long to wait at exit for the last lines to be written, on both outputs together.
@@ -119,7 +119,7 @@ pub fn run<S: 'static>(app: App<S>) -> ExitCode {
     }
 }
 
-/// Prints the output of a command, and waits until its reader has taken the whole.
+/// Prints the output of a command, and waits until its reader has taken all of it.
 fn print(text: &str) -> Result<(), Failure> {
     write_whole(&mut *output(io::stdout()), format!("{text}\n").as_bytes())
         .map_err(|error| Failure::system("cannot write to standard output", &error))
@@ -246,7 +246,7 @@ fn trial_text(token: &str, url: &str, path: Option<&str>) -> String {
     text
 }
 
-/// Checks that the event loop and its signals can have their descriptors: tokio panics where they cannot.
+/// Checks that enough descriptors are free for the event loop and its signals: tokio panics otherwise.
 fn check_descriptors() -> Result<(), Failure> {
     let spare: io::Result<Vec<_>> = (0..SPARE_PAIRS).map(|_| UnixStream::pair()).collect();
     spare
@@ -254,7 +254,7 @@ fn check_descriptors() -> Result<(), Failure> {
         .map_err(|error| Failure::system("cannot open the descriptors that a server needs", &error))
 }
 
-/// Starts the workers. Where the system cannot start as many as the default, starts one.
+/// Starts the workers. If the system cannot start the default number, starts one.
 async fn start<S: 'static>(
     worker: impl Fn() -> io::Result<Worker<S>> + Clone + Send + Sync + 'static,
     config: &Config,
@@ -266,7 +266,8 @@ async fn start<S: 'static>(
         let observer: Observer = Arc::new(move |observed| out.push(&access_line(observed)));
         observer
     });
-    // Why the application could not make a worker's state, as opposed to a missing thread or descriptor.
+    // Why the application could not create a worker's state. Empty if a thread or a descriptor is
+    // missing.
     let no_state = Arc::new(OnceLock::new());
     let reason = Arc::clone(&no_state);
     let service = move || {

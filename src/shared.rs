@@ -1,4 +1,5 @@
-//! A value that every thread reads and one replaces. Reading takes no lock.
+//! A value that every thread reads and one thread replaces. A read takes the lock only after a
+//! replacement.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -78,7 +79,7 @@ impl<T> Cached<T> {
 
     #[cold]
     fn refresh(&self) {
-        // Inside an outer call of `with` the value is borrowed, and stays.
+        // Inside an outer call of `with` the value is borrowed, so it is not replaced.
         if let Ok(mut value) = self.value.try_borrow_mut() {
             let (generation, current) = self.shared.current();
             self.generation.set(generation);
@@ -157,7 +158,7 @@ mod tests {
                         assert!(first >= last);
                         last = first;
                     }
-                    // What was replaced before the flag was set is seen after it.
+                    // A replacement before the flag was set is visible after it.
                     assert_eq!(copy.with(|pair| *pair), (LAST, LAST));
                 });
             }

@@ -12,7 +12,7 @@ use crate::server::{Code, Observed};
 /// contain tokens.
 const MAX_LOGGED: usize = 64;
 
-/// The characters of a user that are logged. A gate names none with more to a proxy.
+/// The characters of a user that are logged. A gate never names a longer user to a proxy.
 const MAX_USER_LOGGED: usize = 255;
 
 /// A response extension: what the access log says about a response besides its status.
@@ -82,7 +82,7 @@ fn beginning(peer: SocketAddr) -> String {
 }
 
 /// Appends a member: the first `most` characters of a text, as a JSON string in ASCII, so that no log
-/// reader mistakes anything in it for a line break.
+/// reader sees a line break in it.
 fn member(name: &str, text: &str, most: usize, line: &mut String) {
     let _ = write!(line, r#","{name}":""#);
     for character in text.chars().take(most) {

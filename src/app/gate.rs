@@ -24,8 +24,8 @@ const MAX_NAMED_LEN: usize = 255;
 /// Responds for a gate: 200 with the user. A token whose user cannot be a field value is rejected, so that
 /// a proxy that copies the field never forwards the client's own.
 ///
-/// `scopes` are as sent in the path: separated by `+`, not decoded. No token grants more than
-/// [`MAX_SCOPES`].
+/// `scopes` are as sent in the path: separated by `+`, not decoded. More than [`MAX_SCOPES`] are always
+/// rejected.
 ///
 /// The status is 200, not 204: Envoy and Oathkeeper accept no other.
 pub(super) fn gate(claims: &VerifiedClaims, scopes: Option<&str>) -> Response {
@@ -42,7 +42,7 @@ pub(super) fn gate(claims: &VerifiedClaims, scopes: Option<&str>) -> Response {
 }
 
 /// Checks the scopes that a route needs, separated by spaces. Returns the 403 if the token does not grant
-/// every one.
+/// all of them.
 pub(super) fn refusal(claims: &VerifiedClaims, scopes: &str) -> Option<Response> {
     (!grants_all(claims, scopes, ' ')).then(|| insufficient_scope(scopes, b' '))
 }

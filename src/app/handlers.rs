@@ -14,7 +14,8 @@ pub(super) fn secret(_: VerifiedClaims, _: Request<()>) -> Response {
     Response::json(r#"{"message":"Secret resource. You should be logged in to see this."}"#)
 }
 
-/// Responds 200 to the command `health`, which asks for `/healthz`. Every application should have it there.
+/// Responds 200 to the command `health`, which requests `/healthz`. Every application should register it
+/// there.
 pub fn health<S>(_: Request<S>) -> Response {
     Response::json(r#"{"message":"ok"}"#)
 }

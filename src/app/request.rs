@@ -1,4 +1,4 @@
-//! What a handler gets: the head of a request, its application's state, and the content if it asks.
+//! What a handler gets: the head of a request, the application's state, and, on demand, the content.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,7 +16,8 @@ use super::Shared;
 use super::response::{BadRequest, Response};
 use crate::server::Content;
 
-/// The largest field table that is kept for a later response. The table of a hostile request is freed.
+/// The largest field table that is kept for a later response. A larger one, as of a hostile request, is
+/// freed.
 const MAX_KEPT_FIELDS: usize = 32;
 
 /// One request, as its handler gets it.
@@ -144,7 +145,7 @@ impl<S> Request<S> {
     }
 }
 
-/// The emptied field table is kept for a response: hyper reuses the table of a response for the next
+/// Keeps the emptied field table for a response: hyper reuses the table of a response for the next
 /// request, so that a kept connection allocates none.
 impl<S> Drop for Request<S> {
     fn drop(&mut self) {

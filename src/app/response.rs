@@ -105,9 +105,9 @@ impl Response {
         Self::json(content).with(CONTENT_TYPE, content_type)
     }
 
-    /// 200 with content that is still being made, such as server-sent events. It holds its
-    /// connection's seat until it ends by itself, reaches its limit ([`with_limit`](Self::with_limit);
-    /// by default `API_ANSWER_TIMEOUT`), or the drain begins.
+    /// 200 with content that is still being produced, such as server-sent events. It holds its
+    /// connection's seat until it ends by itself, reaches its limit ([`with_limit`](Self::with_limit); by
+    /// default `API_ANSWER_TIMEOUT`), or the drain begins.
     pub fn stream<B>(content_type: impl TryInto<HeaderValue>, content: B) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
@@ -294,7 +294,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If a field of it is not valid, or its value cannot be JSON.
+    /// If the response has an invalid field, or a value that JSON cannot express.
     pub(in crate::app) fn take_http(&mut self) -> Result<hyper::Response<ResponseBody>, BoxError> {
         if let Some(fault) = self.fault {
             return Err(fault.message().into());
@@ -374,7 +374,7 @@ impl Fault {
     }
 }
 
-/// Prints nothing of the content.
+/// Does not print the content.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
@@ -465,7 +465,7 @@ impl BadRequest {
 pub enum ResponseBody {
     /// Content that is complete.
     Whole(Full<Bytes>),
-    /// Content that is still being made.
+    /// Content that is still being produced.
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
 }
 
@@ -514,7 +514,7 @@ impl From<NoUser> for Response {
     }
 }
 
-/// What becomes a response.
+/// A value that becomes a response.
 pub trait IntoResponse {
     /// The response.
     fn into_response(self) -> Response;
@@ -526,8 +526,8 @@ impl IntoResponse for Response {
     }
 }
 
-/// `Ok` and `Err` are both sent, and `?` ends a handler early. An error is whatever becomes a response: one
-/// itself, [`NoUser`], or a type of your own.
+/// `Ok` and `Err` are both sent, and `?` ends a handler early. An error is any value that converts into a
+/// response: a [`Response`], a [`NoUser`], or a type of your own.
 ///
 /// ```
 /// use resource_server::app::{Request, Response, StatusCode};
@@ -559,7 +559,7 @@ impl<E: Into<Response>> IntoResponse for Result<Response, E> {
     }
 }
 
-/// For a function that is not async: clippy finds a `Response` too large for the error of a `Result`.
+/// For functions that are not async: clippy considers a `Response` too large for the error of a `Result`.
 impl From<Box<Response>> for Response {
     fn from(response: Box<Self>) -> Self {
         *response
@@ -568,9 +568,9 @@ impl From<Box<Response>> for Response {
 
 /// The methods that a path supports, and the texts that name them.
 pub(in crate::app) struct Methods {
-    /// Which of [`NAMES`](Self::NAMES).
+    /// A bit for each of [`NAMES`](Self::NAMES).
     pub(in crate::app) known: u8,
-    /// Any other.
+    /// The names of all others.
     others: Vec<String>,
 }
 
@@ -627,8 +627,8 @@ impl Methods {
             .map_or_else(|| self.texts().refusal, |texts| texts.refusal.clone())
     }
 
-    /// Composed once: requests with other methods make the server format no text, unless a path supports an
-    /// uncommon one.
+    /// Formatted once, so that a request with an unsupported method formats no text. A path with an
+    /// uncommon method is the exception.
     fn ready(&self) -> Option<&'static Texts> {
         static READY: [OnceLock<Texts>; Methods::SETS] = [const { OnceLock::new() }; Methods::SETS];
         if !self.others.is_empty() {
@@ -652,7 +652,7 @@ impl Methods {
         Texts {
             allow: HeaderValue::try_from(format!("{names}, OPTIONS"))
                 .unwrap_or(HeaderValue::from_static("OPTIONS")),
-            // A method is a token (RFC 9110 §9.1), so that it stands unescaped in JSON.
+            // A method is a token (RFC 9110 §9.1), so it needs no escape in JSON.
             refusal: format!(
                 r#"{{"code":"method_not_allowed","message":"this resource supports only {names} and OPTIONS"}}"#
             )

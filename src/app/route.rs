@@ -24,7 +24,7 @@ pub(super) enum Replied {
 }
 
 /// What a handler returns: a [`Response`], a `Result` of a response and what becomes one
-/// ([`IntoResponse`]), or a future of either, such as an `async fn` has.
+/// ([`IntoResponse`]), or a future of either, such as an `async fn` returns.
 ///
 /// `K` is [`Ready`] or [`Waits`], and is inferred. A future is boxed; it need not be `Send`.
 pub trait Reply<K>: sealed::Reply<K> {}
@@ -78,7 +78,7 @@ mod sealed {
         label = "say `open(…)`, `authenticated(…)` or `needs(scopes, …)`"
     )]
     pub trait Endpoint<S> {
-        /// Whether no response of the path may be stored.
+        /// Whether every response of the path is `no-store`.
         const IS_PROTECTED: bool;
 
         #[expect(private_interfaces, reason = "sealed")]
@@ -103,7 +103,7 @@ mod sealed {
 /// }
 /// ```
 ///
-/// One that takes claims cannot be open:
+/// A handler that takes claims cannot be open:
 ///
 /// ```compile_fail,E0593
 /// # use resource_server::app::{Request, Response, Route, open};
@@ -128,8 +128,8 @@ where
     Open(handler, PhantomData)
 }
 
-/// Needs a valid bearer token. The handler takes its claims and the request; no response of the path,
-/// whatever its method, may be stored.
+/// Requires a valid bearer token. The handler takes the token's claims and the request. Every response of
+/// the path, whatever its method, is `no-store`.
 ///
 /// ```
 /// use resource_server::app::{Request, Response, Route, authenticated};
@@ -147,7 +147,7 @@ where
 /// }
 /// ```
 ///
-/// One that forgets the claims does not compile:
+/// A handler that does not take the claims does not compile:
 ///
 /// ```compile_fail,E0593
 /// # use resource_server::app::{Request, Response, Route, authenticated};
@@ -163,7 +163,7 @@ where
 /// }
 /// ```
 ///
-/// Nor does a handler by itself:
+/// Nor does a bare handler:
 ///
 /// ```compile_fail,E0277
 /// # use resource_server::app::{Request, Response, Route};
@@ -310,17 +310,17 @@ pub(super) struct Progress {
     pub(super) replied: Replied,
     /// For the access log.
     pub(super) user: Option<String>,
-    /// Whether no response may be stored.
+    /// Whether every response is `no-store`.
     pub(super) is_protected: bool,
-    /// Whether no response has content.
+    /// Whether responses have no content.
     pub(super) is_gate: bool,
 }
 
 /// A path, while its methods are registered.
 ///
-/// It holds the request, and calls the first endpoint that is registered for the request's method, at once.
-/// `Allow`, 405 and the responses to `HEAD` and `OPTIONS` follow from what is registered; 404 from nothing
-/// registered.
+/// It holds the request, and immediately calls the first endpoint that is registered for the request's
+/// method. `Allow`, 405 and the responses to `HEAD` and `OPTIONS` follow from what is registered. If
+/// nothing is registered, the response is 404.
 #[must_use]
 pub struct Route<'r, S>(&'r mut Dispatch<S>);
 
@@ -385,10 +385,10 @@ impl<S> Route<'_, S> {
         self
     }
 
-    /// Makes the path a gate, which a proxy asks before it forwards a request. Every method gets the same
-    /// response: 200 with `X-Auth-Request-User` if the bearer token is valid and grants `scopes`, which `+`
-    /// separates; otherwise 401 or 403. No response has content, because nginx drops the connection
-    /// together with the content.
+    /// Makes the path a gate: a proxy sends a request to it before it forwards one. Every method gets the
+    /// same response: 200 with `X-Auth-Request-User` if the bearer token is valid and grants `scopes`,
+    /// which `+` separates; otherwise 401 or 403. No response has content, because nginx drops the
+    /// connection together with the content.
     pub fn gate(self, scopes: Option<&str>) -> Self {
         let Dispatch {
             request, progress, ..
@@ -411,7 +411,7 @@ fn is_protected<S, E: Endpoint<S>>(_: &E) -> bool {
 
 /// One request while it is dispatched.
 pub(super) struct Dispatch<S> {
-    /// Until an endpoint takes it.
+    /// `None` once an endpoint has taken it.
     pub(super) request: Option<Request<S>>,
     pub(super) progress: Progress,
     pub(super) methods: Methods,

@@ -46,8 +46,8 @@ pub(super) fn target<B>(request: &Request<B>) -> Result<Target, BadRequest> {
     }
 }
 
-/// Validates scheme and authority of a target that is not a path (RFC 9110 §4.2). Without a scheme
-/// it is the authority-form, which only `CONNECT` has.
+/// Validates scheme and authority of a target that is not a path (RFC 9110 §4.2). A target without a
+/// scheme is the authority-form, which only `CONNECT` uses.
 #[cold]
 fn validate_url(scheme: Option<&Scheme>, authority: &Authority) -> Result<(), BadRequest> {
     let authority = authority.as_str();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-/// In how many characters a misspelled name may differ from the right one.
+/// The most characters by which a misspelled name may differ from the right one.
 const MAX_DISTANCE: usize = 2;
 
 /// How many characters of an unknown name are shown.
@@ -39,7 +39,7 @@ fn warning(name: &str, known: &[&str]) -> Option<String> {
     ))
 }
 
-/// The fewest characters to insert, remove or replace (Levenshtein's distance), if they are at most
+/// The fewest characters to insert, remove or replace (Levenshtein distance); `None` if over
 /// [`MAX_DISTANCE`].
 fn distance(left: &str, right: &str) -> Option<usize> {
     // The OS allows names of megabytes, and a character has up to four bytes.

@@ -15,16 +15,15 @@ use super::{ConfigError, variable};
 /// longer secret is not a stronger one.
 const MAX_FILE_LEN: u32 = 64 * 1024;
 
-/// How many times the files are read until two readings agree.
+/// The most times that the files are read until two readings agree.
 const MAX_READINGS: usize = 10;
 
 /// The time between two readings: longer than most programs take to write the rest of a file that
 /// they have truncated.
 const READING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens a file without waiting for the other end of a FIFO: the OS's constant, which the standard
-/// library does not have. 0 where it is not known: there only the check before the file is opened
-/// rejects a FIFO.
+/// The flag that opens a FIFO without waiting for its other end. The standard library does not have this
+/// OS constant. Where it is not known, it is 0, and only the check before opening rejects a FIFO.
 const O_NONBLOCK: i32 = if cfg!(target_os = "macos") {
     0x4
 } else if cfg!(all(
@@ -85,9 +84,8 @@ impl Secrets {
         })
     }
 
-    /// Reads both secrets until two readings in a row agree, so that it takes neither half a file nor
-    /// an old file with a new one. Blocks the thread, for at most a tenth of a second besides the time
-    /// that reading takes.
+    /// Reads both secrets until two readings in a row agree, so that it takes neither half a file nor an
+    /// old file with a new one. Blocks the thread for at most 0.1 s plus the time to read the files.
     pub(super) fn read_settled() -> Result<Self, ConfigError> {
         if let Some(secrets) = settled(Self::read) {
             return secrets;
@@ -104,7 +102,7 @@ impl Secrets {
     }
 }
 
-/// Returns what two readings in a row agree on; they may agree on an error.
+/// Returns the first result that two readings in a row agree on, which may be an error.
 fn settled<T: PartialEq>(mut read: impl FnMut() -> T) -> Option<T> {
     let mut last = read();
     for _ in 1..MAX_READINGS {
@@ -198,7 +196,7 @@ fn unreadable(variable: &'static str, path: &OsStr, error: &io::Error) -> Config
 
 /// Reads a regular file.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Before it is opened: opening alone has an effect on some devices.
+    // Checked before opening, because opening some devices has a side effect.
     check_type(path.metadata()?.file_type())?;
     read_opened(open(path)?)
 }
@@ -212,7 +210,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn read_opened(file: File) -> io::Result<Vec<u8>> {
-    // Again: the path may lead to another file by now.
+    // Checked again: the path may lead to another file by now.
     check_type(file.metadata()?.file_type())?;
     let mut bytes = Vec::new();
     file.take(u64::from(MAX_FILE_LEN) + 1)

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::config::address;
 use crate::log::{Lines, output};
 
-/// How long the health check may take, its last line aside.
+/// How long the health check may take, not counting its last line.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1700);
 
-/// How long the health check may take with its last line: less than two seconds, which is promised.
+/// How long the health check may take including its last line: less than the two seconds that are
+/// promised.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(1900);
 
 /// Exits with 0 if the server of this environment responds to the health check in time, otherwise

@@ -17,11 +17,12 @@ use crate::shared::Shared;
 /// signal keeps its default effect, so that a closed terminal ends the program. Call it inside a
 /// [`runtime`](crate::server::runtime).
 ///
-/// Each time a line in `errors` says what happened. If the new secrets are unusable, the old ones stay.
+/// Each reload adds a line to `errors` that says what happened. If the new secrets are unusable, the old
+/// ones stay.
 ///
 /// # Errors
 ///
-/// The OS error if the signal cannot be listened for.
+/// The OS error if the process cannot listen for the signal.
 pub(super) fn reload_at_hangup(
     verifier: Arc<Shared<Verifier>>,
     errors: Arc<Lines>,
@@ -33,7 +34,7 @@ pub(super) fn reload_at_hangup(
     Ok(())
 }
 
-/// Reloads, one signal after the other: all signals during a reload cause one more.
+/// Reloads once per signal. All signals during a reload cause one more reload.
 async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Arc<Lines>) {
     while poll_fn(|cx| hangups.poll_recv(cx)).await.is_some() {
         match read().await {
@@ -52,8 +53,8 @@ async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Ar
             }
             Err(error) => errors.push(&format!("kept the old secrets: {error}")),
         }
-        // Without a log thread this waits for the output: it matters more that the operator learns
-        // whether a leaked secret is revoked.
+        // Without a log thread this blocks until the output is written: the operator must learn whether a
+        // leaked secret is revoked.
         errors.write_without_thread();
     }
 }

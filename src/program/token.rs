@@ -51,7 +51,7 @@ pub(super) fn token(options: &[&str]) -> Result<(), Failure> {
     }
     for (name, value) in claims {
         let is_json = serde_json::from_str::<serde_json::Value>(value).is_ok();
-        // As it is written: a number keeps its digits.
+        // Not reformatted, so that a number keeps its digits.
         all.set(name, if is_json { value.into() } else { json(value) });
     }
     let token = all.sign(&tokens);
@@ -59,8 +59,8 @@ pub(super) fn token(options: &[&str]) -> Result<(), Failure> {
     print(&token)
 }
 
-/// Prints a warning for each reason that a server of this configuration has to reject the token. To see
-/// the rejection may be the purpose of the token.
+/// Warns about each reason for a server with this configuration to reject the token. A rejection is not
+/// an error here: the token may exist to test it.
 fn warn_of_rejection(tokens: &TokenConfig, token: &str) {
     match tokens.verifier().verify(token, SystemTime::now().into()) {
         Err(error) => complain(&format!(
@@ -73,7 +73,7 @@ fn warn_of_rejection(tokens: &TokenConfig, token: &str) {
             }
         }
     }
-    // A server of another environment may accept the token, so an unusable address is not an error here.
+    // A server in another environment may accept the token, so an unusable address is not an error here.
     if let Ok(address) = address()
         && let Err(error) = tokens.check_secret_lengths(address)
     {

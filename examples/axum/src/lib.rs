@@ -1,4 +1,4 @@
-//! An axum `Router` on the connection engine: with all its limits, and without its application wing.
+//! An axum `Router` on the connection engine, with all its limits and without the module `app`.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -7,7 +7,8 @@ use std::{env, io, io::Write, time::Duration};
 use rusqlite::{Connection, OptionalExtension, Result, Statement, ffi};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-/// How many statements may run at once, per worker. Others wait for their turn without a thread.
+/// How many statements may run at once, per worker. Others wait for their turn without occupying a
+/// thread.
 const MAX_TURNS: usize = 4;
 
 /// With a write-ahead log a reader never waits for a writer.
@@ -20,7 +21,7 @@ const SELECT: &str = "SELECT text FROM notes WHERE user = ?1 AND id = ?2";
 const LIST: &str =
     "SELECT id, substr(text, 1, 80) FROM notes WHERE user = ?1 ORDER BY id DESC LIMIT 100";
 
-/// The database, as one worker has it.
+/// The database of one worker.
 pub struct Database {
     turns: Arc<Semaphore>,
     unused: Arc<Mutex<Vec<Connection>>>,
@@ -66,8 +67,8 @@ impl Database {
         self.run(LIST, rows).await
     }
 
-    /// Runs a statement on a blocking thread. It ends there even if the handler is dropped first, so the
-    /// thread owns the turn.
+    /// Runs a statement on a blocking thread. It completes there even if the handler is dropped first, so
+    /// the thread owns the turn.
     async fn run<T: Send + 'static>(
         &self,
         sql: &'static str,
