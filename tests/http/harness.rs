@@ -17,10 +17,10 @@ use socket2::{Domain, SockRef, Socket, Type};
 /// The secret of every test that does not test secrets.
 pub const SECRET: &str = "a secret of the tests, 32 bytes or longer";
 
-/// A request that every server responds to with 200.
+/// A request to which every server responds with 200.
 pub const GET: &[u8] = b"GET /resource HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// `API_WORKERS` of a test that is run with one worker and with several.
+/// The values of `API_WORKERS` for tests that run with one worker and with several.
 pub const WORKERS: [&str; 2] = ["1", "2"];
 
 /// The longest wait for something that happens at once on an idle machine.
@@ -34,14 +34,14 @@ pub fn command(variables: &[(&str, &str)]) -> Command {
     with_variables(Command::new(PROGRAM), variables)
 }
 
-/// As [`command`], from a shell that runs `script`, which has the program's path as `$0`.
+/// As [`command`], from a shell that runs `script`. In the script `$0` is the program's path.
 pub fn shell(script: &str, variables: &[(&str, &str)]) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", script, PROGRAM]);
     with_variables(shell, variables)
 }
 
-/// As [`command`], with at most so many descriptors.
+/// As [`command`], with at most `count` descriptors.
 pub fn with_descriptors(count: &str, variables: &[(&str, &str)]) -> Command {
     shell(&format!("ulimit -n {count}; exec \"$0\""), variables)
 }
@@ -79,12 +79,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// With [`SECRET`], on a loopback port chosen by the system.
+    /// A server with [`SECRET`], on a loopback port that the OS chooses.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// As [`start`](Self::start), with these variables as well.
+    /// As [`start`](Self::start), with these additional variables.
     pub fn with(variables: &[(&str, &str)]) -> Self {
         let mut all = vec![("API_PORT", "0"), ("JWT_SECRET", SECRET)];
         all.extend(variables);
@@ -96,7 +96,8 @@ impl Server {
         Self::try_spawn(command).expect("a line on standard output")
     }
 
-    /// As [`spawn`](Self::spawn); if the process ends instead, its status and its standard error.
+    /// As [`spawn`](Self::spawn), but returns the status and standard error if the process exits
+    /// instead.
     pub fn try_spawn(command: &mut Command) -> Result<Self, (ExitStatus, Vec<String>)> {
         let mut process = Running(command.spawn().expect("the program starts"));
         let output = lines(process.0.stdout.take().expect("a pipe"));
@@ -269,8 +270,8 @@ pub fn finish(command: &mut Command) -> Finished {
     }
 }
 
-/// A loopback port on which nothing listens, and which no other caller is given. It is below the
-/// ports that systems choose from, so that no connection takes it in the meantime.
+/// A loopback port on which nothing listens, and which no other caller gets. It is below the
+/// ephemeral ports, so that no connection takes it in the meantime.
 pub fn unused_port() -> u16 {
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;
@@ -285,7 +286,7 @@ pub fn unused_port() -> u16 {
     }
 }
 
-/// Whether this machine has IPv6. Not every container does.
+/// Returns whether this machine has IPv6. Not every container does.
 pub fn has_ipv6() -> bool {
     TcpListener::bind("[::1]:0").is_ok()
 }
@@ -299,7 +300,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a test's cases at the same time: they mostly wait.
+/// Runs the cases of a test at the same time, because they mostly wait.
 pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, run: impl Fn(T) + Sync) {
     thread::scope(|scope| {
         for case in cases {
@@ -323,7 +324,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
     }
 }
 
-/// The lines from a pipe, read by a thread of its own.
+/// The lines from a pipe, read by a separate thread.
 pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -347,7 +348,8 @@ impl Client {
         Self::over(TcpStream::connect_timeout(&address, PATIENCE).expect("a connection"))
     }
 
-    /// With a small receive buffer: the kernel keeps little of what the client has not read.
+    /// Connects with a small receive buffer, so that the kernel keeps little of what the client has
+    /// not read.
     pub fn with_receive_buffer(address: SocketAddr, len: usize) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(len).expect("a buffer");
@@ -471,7 +473,7 @@ impl Client {
         std::mem::take(&mut self.received)
     }
 
-    /// Whether the server closes within `limit` without another byte.
+    /// Returns whether the server closes within `limit` without another byte.
     pub fn is_closed_within(&mut self, limit: Duration) -> bool {
         self.stream
             .set_read_timeout(Some(limit))
@@ -555,7 +557,7 @@ impl Response {
     }
 }
 
-/// Marsaglia's xorshift, after a step of `SplitMix64` for the seed.
+/// Marsaglia's xorshift, seeded by one step of `SplitMix64`.
 pub struct Random(u64);
 
 impl Random {
@@ -589,7 +591,7 @@ impl Random {
     }
 }
 
-/// Measures how late the system wakes a thread up, until this is dropped.
+/// Measures how late the system wakes a thread, until this is dropped.
 pub struct Lateness {
     most: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
@@ -615,7 +617,7 @@ impl Lateness {
         lateness
     }
 
-    /// Takes the lateness of the caller's event loop into account, until it is dropped.
+    /// Also measures how late the caller's event loop is, until the future is dropped.
     pub async fn of_event_loop(&self) {
         loop {
             let since = Instant::now();
@@ -625,7 +627,7 @@ impl Lateness {
         }
     }
 
-    /// The server may be late by that, and so may its client.
+    /// Twice the measured lateness: the server may be that late, and so may the client.
     pub fn allowance(&self) -> Duration {
         2 * Duration::from_micros(self.most.load(Ordering::Relaxed))
     }
@@ -637,7 +639,7 @@ impl Drop for Lateness {
     }
 }
 
-/// Measures how long something takes, less what the machine is late meanwhile.
+/// Measures how long something takes, less the lateness of the machine in that time.
 pub struct Stopwatch {
     since: Instant,
     lateness: Lateness,
@@ -657,7 +659,7 @@ impl Stopwatch {
     }
 }
 
-/// Where a random test begins: this variable, or another place each time.
+/// The seed of a random test: from this variable if it is set, otherwise a new one each time.
 pub fn seed(variable: &str) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text.parse().expect("a number"),
@@ -678,7 +680,7 @@ pub fn token(claims: &str) -> String {
     Key::new(SECRET.as_bytes()).expect("a secret").sign(claims)
 }
 
-/// A token of the subject `alice` for an hour.
+/// A token for the subject `alice` that is valid for an hour.
 pub fn good_token() -> String {
     token(&format!(r#"{{"sub":"alice","exp":{}}}"#, now() + 3600))
 }

@@ -1,5 +1,5 @@
-//! What a token can make the verifier allocate. The allocator counts for each thread by itself, so
-//! that the tests beside these do not disturb.
+//! What a token can make the verifier allocate. The allocator counts per thread, so that other
+//! tests do not disturb the count.
 
 use allocation_counter::{AllocationInfo, measure};
 use resource_server::jwt::{Error, Key, Policy, UnverifiedToken, Verifier};
@@ -9,8 +9,9 @@ use crate::support::{
     NOW, at, base64url, from_base64url, key, signed_with, with_header, with_payload, with_wrong_mac,
 };
 
-/// The most that one token holds at once, in bytes: the buffer, no longer than the token, and what
-/// `serde_json` keeps of an escaped text or of a depth, which may be doubling at that moment.
+/// The most that the verification of one token holds at once, in bytes: the buffer, which is no
+/// longer than the token, and the scratch buffer of `serde_json` for escapes or nesting, which may
+/// be doubling at that moment.
 const MAX_BYTES: u64 = 3 * 8192;
 
 /// What one verification allocates and how it ends.
@@ -92,7 +93,8 @@ fn parsing_allocates_nothing() {
     assert_eq!(info.count_total, 0);
 }
 
-/// Base64url may be looked at before or after the MAC: nothing is allocated for an unsigned token.
+/// Base64url may be checked before or after the MAC. Either way nothing is allocated for an
+/// unsigned token.
 #[test]
 fn refusal_of_bad_base64url_without_a_right_mac_allocates_nothing() {
     let zeros = base64url([0; 32]);
@@ -169,7 +171,7 @@ fn accepted_token_without_escapes_or_nested_values_allocates_once() {
     }
 }
 
-/// Where they stand was noted when the token was verified.
+/// Verification has recorded where they are.
 #[test]
 fn user_and_scopes_without_escapes_are_read_without_allocating() {
     for payload in [
@@ -189,7 +191,7 @@ fn user_and_scopes_without_escapes_are_read_without_allocating() {
     }
 }
 
-/// There is one buffer for header and payload.
+/// The header and the payload share one buffer.
 #[test]
 fn accepted_token_allocates_no_more_bytes_than_it_has() {
     for (header, payload) in [
@@ -225,7 +227,7 @@ fn accepted_token_with_an_array_of_audiences_allocates_once() {
 #[test]
 fn accepted_token_with_escapes_or_nested_values_allocates_a_scratch_buffer_more() {
     for (payload, allocations) in [
-        // What nothing is compared with is skipped, escapes and all.
+        // A value that is compared with nothing is skipped, including its escapes.
         (r#"{"name":"\u0061"}"#, 1),
         (r#"{"n\u0061me":"a"}"#, 2),
         (r#"{"a":{"b":[1,{"c":2}]}}"#, 2),
@@ -275,7 +277,7 @@ fn refusal_after_the_mac_allocates_the_buffer_and_serde_jsons_error_alone() {
     }
 }
 
-/// Even with the secret no token costs much more than its length.
+/// Even a signed token costs little more than its length.
 #[test]
 fn token_of_the_greatest_length_holds_three_times_that_at_most() {
     let mut most = 0;
@@ -301,6 +303,6 @@ fn token_of_the_greatest_length_holds_three_times_that_at_most() {
         assert_eq!(info.bytes_current, 0);
         most = most.max(info.bytes_max);
     }
-    // Else these are not the worst, and the bound is loose.
+    // Otherwise these tokens are not the worst case, and the bound is loose.
     assert!(most > MAX_BYTES / 2, "{most}");
 }

@@ -1,4 +1,4 @@
-//! The claims set: the clock, issuer and audience, and what can be read of it afterwards.
+//! The claims set: the clock, issuer and audience, and what can be read from it afterwards.
 
 use resource_server::jwt::{Error, NumericDate, Policy, VerifiedClaims, Verifier};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ fn token_with_a_fraction_in_nbf_is_accepted_from_that_fraction_on() {
     assert_eq!(times(&token, &leeway(2), &clock), [EARLY, Ok(())]);
 }
 
-/// Until 2038 a double holds seconds in steps of 2^-22, about a quarter of a microsecond.
+/// Until 2038 a double represents seconds in steps of 2^-22, about a quarter of a microsecond.
 #[test]
 fn clock_a_quarter_of_a_microsecond_before_exp_is_before_it() {
     let token = with_payload(r#"{"exp":1700000000}"#);
@@ -220,7 +220,7 @@ fn token_with_a_time_that_is_not_a_number_is_rejected() {
     }
 }
 
-/// Infinity would never expire.
+/// A token that expires at infinity would never expire.
 #[test]
 fn token_with_a_time_beyond_a_double_is_rejected() {
     for name in ["exp", "nbf", "iat"] {
@@ -238,7 +238,7 @@ fn token_with_a_time_beyond_a_double_is_rejected() {
     }
 }
 
-/// Milliseconds would not expire for 50,000 years.
+/// A time in milliseconds would not expire for 50,000 years.
 #[test]
 fn token_that_expires_after_the_year_9999_is_rejected() {
     for policy in [leeway(0), leeway(u16::MAX)] {
@@ -267,7 +267,7 @@ fn token_that_expires_after_the_year_9999_is_rejected() {
     assert_eq!(verdict(&token), Ok(()));
 }
 
-/// RFC 7519 §4.1.6 gives `iat` no power to reject: an issuer's clock may be ahead.
+/// RFC 7519 §4.1.6 does not reject a token by `iat`: an issuer's clock may be ahead.
 #[test]
 fn token_issued_in_the_future_is_accepted() {
     let token = with_payload(r#"{"iat":1800000000}"#);
@@ -303,7 +303,7 @@ fn token_without_exp_is_rejected_only_where_it_is_required() {
     assert_eq!(verdict_under(&token, &requiring), Ok(()));
 }
 
-/// RFC 7519 §4: the last of them, names compared after unescaping.
+/// RFC 7519 §4: the last one counts. Names are compared after unescaping.
 #[test]
 fn token_with_a_claim_twice_is_validated_by_the_last() {
     let policy = Policy {
@@ -362,7 +362,7 @@ fn issuer_that_is_configured_must_be_equal_byte_for_byte() {
         r#""https://issuer.example/""#,
         r#""https://issuer.example/ä/""#,
         r#""HTTPS://issuer.example/ä""#,
-        // Decomposed: the same to the eye, other bytes.
+        // Decomposed: it looks the same, but has other bytes.
         r#""https://issuer.example/a\u0308""#,
         r#"" https://issuer.example/ä""#,
         r#""https://issuer.example/ä\u0000""#,
@@ -478,8 +478,8 @@ fn audience_that_is_an_empty_array_is_rejected_with_a_configured_one_and_without
     }
 }
 
-/// Attack: type confusion. What is not a string or an array of strings names no audience, though the
-/// right name is somewhere in it.
+/// Attack: type confusion. A value that is not a string or an array of strings names no audience,
+/// even if the right name is somewhere in it.
 #[test]
 fn audience_of_another_type_around_the_right_name_is_rejected() {
     for aud in [
@@ -519,7 +519,7 @@ fn audience_where_none_is_configured_is_rejected() {
     }
 }
 
-/// Cross-service confusion: one secret, two services. The audience is all that tells them apart.
+/// Cross-service confusion: one secret, two services. Only the audience distinguishes them.
 #[test]
 fn audience_of_another_service_with_the_same_secret_is_rejected() {
     let token = key().sign(r#"{"sub":"alice","aud":"billing"}"#);
@@ -711,7 +711,7 @@ fn claims_set_is_returned_verbatim() {
     }
 }
 
-/// Decoding goes through one buffer of the size of the longer of the two parts.
+/// Both parts are decoded into one buffer, as large as the longer part.
 #[test]
 fn claims_set_of_any_length_is_decoded_whole_behind_headers_of_any_length() {
     let payload_lens = (9..150).chain([1000, 1021, 1022, 1023, 1024, 1025, 4096, 5900]);

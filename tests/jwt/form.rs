@@ -26,7 +26,8 @@ fn token_that_parses_gives_back_its_parts() {
     assert_eq!(token.signature()[..], from_base64url(signature));
 }
 
-/// Attack: malleable base64. What was logged, cached or revoked by its text must have no twin.
+/// Attack: malleable base64. A token that was logged, cached or revoked by its text must have no
+/// other spelling.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
 fn token_with_any_one_character_changed_is_rejected() {
@@ -89,8 +90,9 @@ fn token_with_white_space_or_a_scheme_around_it_is_rejected() {
     }
 }
 
-/// Each ASCII character, and some beyond, at each place of short parts and of parts that are decoded
-/// by vectors, from 64 characters on: alone it decides, in the header and in the payload.
+/// Each ASCII character and some others, at each place, in the header and in the payload. The parts
+/// are short, or have 64 or more characters, which are decoded with vector instructions. Only that
+/// character decides the result.
 #[test]
 fn part_with_one_foreign_character_is_rejected_wherever_it_stands() {
     let signature = base64url([0; 32]);
@@ -102,7 +104,7 @@ fn part_with_one_foreign_character_is_rejected_wherever_it_stands() {
                 let mut part: String = "A".repeat(len);
                 part.replace_range(place..=place, letter.encode_utf8(&mut [0; 4]));
                 let is_base64url = URL_SAFE_NO_PAD.decode(&part).is_ok();
-                // A dot is a matter of parts, not of characters.
+                // A dot changes the number of parts.
                 let expected = match letter {
                     '.' => continue,
                     '=' => Some(Error::Padding),
@@ -120,8 +122,8 @@ fn part_with_one_foreign_character_is_rejected_wherever_it_stands() {
     }
 }
 
-/// Every text of two and of three characters against another engine: which last characters leave
-/// unused bits set.
+/// Every text of two and of three characters, compared with another engine: the last character may
+/// leave unused bits set.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
 fn part_with_unused_bits_set_is_rejected() {
@@ -147,7 +149,7 @@ fn part_with_unused_bits_set_is_rejected() {
             }
         }
     }
-    // Of two characters the last has 4 free values, of three 16.
+    // The last of two characters has 4 valid values, the last of three has 16.
     assert_eq!(accepted, 64 * 2 * (4 + 16));
 }
 
@@ -201,7 +203,7 @@ fn signature_of_any_other_length_is_rejected() {
     }
 }
 
-/// The four texts that a lenient decoder takes for one signature.
+/// The four texts that a lenient decoder accepts for one signature.
 #[test]
 fn signature_with_unused_bits_set_is_rejected() {
     let good = good();

@@ -1,4 +1,4 @@
-//! The user and the scopes: which claim holds them, and what they are read as.
+//! The user and the scopes: which claim has them, and how it is read.
 
 use std::borrow::Cow;
 
@@ -143,7 +143,7 @@ fn user_claim_is_a_literal_name_at_the_top() {
     }
 }
 
-/// Any claim will do, also one that a rule reads, and one for both.
+/// Any claim will do, even one that a rule reads, or the same one for both.
 #[test]
 fn user_and_scopes_may_be_any_claims() {
     for (name, user) in [

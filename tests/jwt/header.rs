@@ -132,7 +132,7 @@ fn header_with_crit_or_b64_elsewhere_than_as_a_name_is_accepted() {
     );
 }
 
-/// Explicit typing (RFC 8725 §3.11) is not done: `typ` and `cty` separate nothing here.
+/// Explicit typing (RFC 8725 §3.11) is not supported: `typ` and `cty` are ignored.
 #[test]
 fn header_with_any_typ_or_cty_is_accepted() {
     for member in [
@@ -150,8 +150,8 @@ fn header_with_any_typ_or_cty_is_accepted() {
     }
 }
 
-/// Attacks: a path, a query or a command in `kid`; a key of the attacker's own in `jwk`, or an
-/// address where to fetch it in `jku` and `x5u`. Nothing is looked up, so nothing is rejected.
+/// Attacks: a path, a query or a command in `kid`; the attacker's own key in `jwk`, or a URL to
+/// fetch it from in `jku` and `x5u`. Nothing is looked up, so nothing is rejected.
 #[test]
 fn header_that_names_a_key_changes_nothing() {
     for member in [
@@ -183,13 +183,13 @@ fn header_with_an_embedded_key_does_not_make_it_the_key() {
         let token = attackers.sign_parts(&header, "{}");
         assert_eq!(verdict(&token), Err(Error::WrongSignature), "{header}");
     }
-    // `kid` of an empty file: the MAC under a secret of zeros is that of an empty one.
+    // `kid` names an empty file: an empty secret has the same MAC as a secret of zeros.
     let empty = Key::new(&[0]).unwrap();
     let token = empty.sign_parts(r#"{"alg":"HS256","kid":"/dev/null"}"#, "{}");
     assert_eq!(verdict(&token), Err(Error::WrongSignature));
 }
 
-/// What `header::COMMON` lets through without reading it, from the source: the list is private.
+/// What `header::COMMON` accepts without parsing, read from the source because the list is private.
 fn common_headers() -> Vec<&'static str> {
     let source = include_str!("../../src/jwt/header.rs");
     let (_, list) = source.split_once("const COMMON: [&str; 3] = [").unwrap();
@@ -222,7 +222,7 @@ fn header_accepted_as_text_is_also_accepted_as_json() {
     }
 }
 
-/// The fast path compares the whole header and does not excuse the payload.
+/// The fast path compares the whole header, and skips no check of the payload.
 #[test]
 fn header_that_begins_or_ends_as_a_common_one_is_read() {
     for text in common_headers() {

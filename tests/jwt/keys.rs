@@ -16,7 +16,7 @@ fn empty_secret_is_rejected() {
     assert_eq!(EmptySecret.to_string(), "the secret is empty");
 }
 
-/// `Key` accepts secrets shorter than RFC 7518 §3.2 asks for: the configuration decides on them.
+/// `Key` accepts secrets shorter than RFC 7518 §3.2 requires. The configuration checks the length.
 #[test]
 fn secret_of_any_bytes_and_length_signs_and_verifies() {
     assert_eq!(Key::RECOMMENDED_LEN, 32);
@@ -45,7 +45,8 @@ fn secret_that_differs_in_one_bit_is_another() {
     }
 }
 
-/// RFC 2104 pads a secret with zeros to 64 bytes and hashes a longer one: these are one key each.
+/// RFC 2104 pads a secret with zeros to 64 bytes, and hashes a longer one, so each of these pairs
+/// is one key.
 #[test]
 fn secret_padded_with_zeros_is_the_same_key_as_in_hmac() {
     let with_zero = Key::new(&[SECRET, &[0]].concat()).unwrap();

@@ -1,5 +1,5 @@
-//! Which module of `src` may import and name what. The rules of all modules stand here, beside the
-//! tests of `jwt`, because these run whatever features the crate is built with.
+//! Which module of `src` may import and name what. The rules for all modules are here, with the
+//! tests of `jwt`, because these run with every set of features.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use resource_server::jwt::{Key, UnverifiedToken, VerifiedClaims};
 
-/// What each module imports of the crate and of its dependencies, no more and no less. Calls run one
-/// way, and only `auth` joins HTTP to tokens.
+/// What each module imports from the crate and from its dependencies, no more and no less. Calls
+/// run one way, and only `auth` joins HTTP to tokens.
 const IMPORTS: &str = "
     main:
     lib:
@@ -21,8 +21,8 @@ const IMPORTS: &str = "
     log:
     shared:";
 
-/// Each table has words, a relation, and files or modules. `in`: these and no others name the word;
-/// `never in`: these do not; `once in`: it stands there, and nowhere a second time.
+/// Each table has words, a relation, and files or modules. `in`: only these name the word.
+/// `never in`: these do not name it. `once in`: it occurs there once, and nowhere else.
 const TOKENS: &str = "
     UnverifiedToken base64url signing_input | in | jwt
     Hmac Sha256 | in | jwt/key.rs";
@@ -41,8 +41,8 @@ const MACS: &str = "
 const CLAIMS: &str = "
     VerifiedClaims::validate( | once in | jwt.rs
     .claim( .json() .subject() | never in | app/gate.rs app/route.rs";
-/// `print!` and the like panic where the output is closed, and wait where nothing reads it.
-/// `BodyExt` is imported for a function alone, so that no method can collect a content of any size.
+/// `print!` and the like panic if the output is closed, and block if nothing reads it. `BodyExt` is
+/// imported for one function only, so that no method can collect content of any size.
 const PLACES: &str = "
     jwt::Error jwt::NumericDate | in | auth.rs
     jwt::Key jwt::Policy | in | config.rs
@@ -61,7 +61,7 @@ const PLACES: &str = "
     Collected to_bytes | in |
     resource_server::run(resource_server::app::site()) | once in | main.rs
     super::super /* | in |";
-/// Of string literals: a field named by its text would escape the rules above.
+/// For string literals: a field that is named by its text would escape the rules above.
 const LITERALS: &str = "
     <authorization> <www-authenticate> | in |
     realm | in | auth.rs";
@@ -142,7 +142,7 @@ impl Sources {
     }
 }
 
-/// The length of a literal with its quotation marks, of which one after a backslash is not the last.
+/// The length of a literal with its quotation marks. One after a backslash does not end it.
 fn literal_len(text: &str) -> usize {
     let mut is_escaped = false;
     let is_last = |letter: char| {
@@ -167,7 +167,7 @@ fn ungrouped(code: &str) -> String {
     ungrouped(&(code + after))
 }
 
-/// Where `code` has `word`, not as a part of a longer one.
+/// How many times `code` has `word`, not as a part of a longer one.
 fn count(code: &str, word: &str) -> usize {
     let is_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let places = code.match_indices(word).filter(|&(at, _)| {
@@ -179,7 +179,7 @@ fn count(code: &str, word: &str) -> usize {
     places.count()
 }
 
-/// Whether a file is the one, or of the module, that `place` names.
+/// Returns whether `place` names the file or its module.
 fn is_in(file: &str, place: &str) -> bool {
     file == place || file.split(['/', '.']).next() == Some(place)
 }
@@ -211,7 +211,7 @@ fn faults(files: &Files, table: &str) -> Vec<String> {
     faults
 }
 
-/// The direct runtime dependencies, by the names that code has for them.
+/// The direct runtime dependencies, by their names in code.
 fn dependencies() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut section = "";
@@ -242,7 +242,7 @@ fn import_faults(code: &Files) -> Vec<String> {
         let mut imported = BTreeSet::new();
         for (file, code) in files.extract_if(.., |(file, _)| is_in(file, module)) {
             let has = |path: String| count(code, &path) > 0;
-            // What is above a file at the root is the crate.
+            // The parent of a file at the root is the crate.
             let above = if file.contains('/') { "crate" } else { "super" };
             let modules = rules
                 .iter()
@@ -340,7 +340,7 @@ fn planted_violation_is_reported_and_nothing_else_is() {
     for violation in &violations {
         sources.add(violation[0], violation[1]);
     }
-    // A rule that nothing needs any more is out of date.
+    // An unused rule is reported too.
     sources.code.insert("auth.rs".into(), String::new());
     let faults = sources.faults();
     let expected = violations.iter().map(|violation| violation[2]);
@@ -378,7 +378,7 @@ fn macs_are_compared_once_and_in_constant_time() {
     }
 }
 
-/// A route that could make claims of its own would need no token.
+/// A route that could make its own claims would need no token.
 #[test]
 fn verified_claims_are_made_in_one_place() {
     assert_kept(CLAIMS);
@@ -398,7 +398,8 @@ fn verified_claims_are_made_in_one_place() {
     assert!(claims.contains("impl fmt::Debug for VerifiedClaims"));
 }
 
-/// Chosen when a type has no `PartialEq`; ambiguous, and so no program, when it has.
+/// Resolves for a type without `PartialEq`. For a type with it the call is ambiguous and does not
+/// compile.
 trait NotComparable<A> {
     fn is_not_comparable() {}
 }

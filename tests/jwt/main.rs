@@ -1,6 +1,7 @@
 //! `resource_server::jwt` alone: what it accepts, what it rejects and why, and what that costs.
 //!
-//! Another crate of a build may turn on any feature of `serde_json`, and no verdict depends on that:
+//! Another crate in a build may enable any feature of `serde_json`. No verdict depends on these
+//! features:
 //!
 //! ```text
 //! F=serde_json/arbitrary_precision,serde_json/float_roundtrip,serde_json/unbounded_depth
@@ -17,8 +18,8 @@
     clippy::as_conversions
 )]
 
-// Miri takes a thousand times as long as the processor: not under it are the modules that count,
-// that read the source, and that bring hundreds of tokens more the same way.
+// Miri takes a thousand times as long as the processor. It skips the modules that count
+// allocations, that read the source, and that verify hundreds more tokens in the same way.
 #[cfg(not(miri))]
 mod allocations;
 mod claims;

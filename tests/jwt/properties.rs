@@ -1,4 +1,4 @@
-//! What holds for every input, tried on random ones.
+//! Properties of every input, tested with random ones.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +20,7 @@ fn token_shaped() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A good header or claims set with some bytes of it replaced by others.
+/// A valid header or claims set with some of its bytes replaced.
 fn nearly(good: &'static str) -> impl Strategy<Value = Vec<u8>> {
     (any::<Index>(), 0..6_usize, vec(any::<u8>(), 0..6)).prop_map(move |(place, len, bytes)| {
         let mut nearly = good.as_bytes().to_vec();
@@ -39,7 +39,7 @@ fn is_one_json_object(bytes: &[u8]) -> bool {
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: if cfg!(miri) { 15 } else { 500 },
-        // A failure prints the token: it belongs into a table of these tests, not into a file.
+        // A failure prints the token: it belongs in a table of these tests, not in a file.
         failure_persistence: None,
         ..ProptestConfig::default()
     }
@@ -64,7 +64,7 @@ proptest! {
         prop_assert!(rank(error) <= rank(Error::WrongSignature), "{error:?}");
     }
 
-    /// The form as another base64 engine sees it.
+    /// The expected result comes from another base64 engine.
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
     fn any_text_parses_only_as_three_canonical_parts(text in token_shaped()) {
@@ -95,7 +95,7 @@ proptest! {
         }
     }
 
-    /// Each cause as another reading of the text sees it.
+    /// The expected error comes from an independent reading of the text.
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes to make texts from regular expressions")]
     fn any_text_that_does_not_parse_is_rejected_for_a_rule_that_it_breaks(text in token_shaped()) {

@@ -1,4 +1,4 @@
-//! Every way to be rejected, by hand, and which of several comes first.
+//! Every reason for rejection, written by hand, and which of several comes first.
 
 use resource_server::jwt::{Error, MAX_TOKEN_LEN, NumericDate, Policy, Verifier};
 
@@ -34,7 +34,7 @@ fn with_audience() -> Policy {
     }
 }
 
-/// Rightly signed and valid at [`NOW`], with an expiration time and an issuer.
+/// Correctly signed and valid at [`NOW`], with an expiration time and an issuer.
 fn good() -> String {
     with_payload(r#"{"sub":"alice","exp":1700000060,"iss":"https://issuer.example"}"#)
 }
@@ -502,7 +502,7 @@ fn refusals() -> Vec<Refusal> {
     ]
 }
 
-/// Rightly signed, of exactly `len` bytes: no multiple of four and two more.
+/// A correctly signed token of exactly `len` bytes. No payload makes a token of 4n + 2 bytes.
 fn token_of(len: usize) -> String {
     let payload_len = len - 20 - 2 - 43;
     let claims = format!(
@@ -553,7 +553,7 @@ fn every_error_is_the_verdict_on_a_rejected_token() {
     }
 }
 
-/// The same variants once more, in an order that the compiler has checked to be complete.
+/// The same variants again. The compiler checks that the match is complete.
 #[test]
 fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
     for (place, error) in Error::ALL.into_iter().enumerate() {
@@ -590,8 +590,8 @@ fn every_error_stands_in_all_once_and_in_the_order_of_the_checks() {
     }
 }
 
-/// No unauthenticated byte reaches the JSON parser, and without the secret no client learns what
-/// the verdict on header or claims would have been.
+/// No unauthenticated byte reaches the JSON parser. Without the secret no client learns the verdict
+/// on the header or the claims.
 #[test]
 #[cfg_attr(miri, ignore = "slow, and no other code than in its neighbours")]
 fn token_with_a_wrong_mac_reveals_nothing_of_its_content() {
@@ -614,7 +614,7 @@ fn token_with_a_wrong_mac_and_broken_json_is_reported_as_a_wrong_signature() {
     assert_eq!(verdict(&with_wrong_mac(&token)), Err(Error::WrongSignature));
 }
 
-/// Of base64url and MAC either may be reported; the number of parts is reported before both.
+/// The base64url or the MAC may be reported first. The number of parts is reported before both.
 #[test]
 fn token_that_breaks_two_rules_of_form_is_rejected_for_the_first() {
     let zeros = base64url([0; 32]);
@@ -633,7 +633,7 @@ fn token_that_breaks_two_rules_of_form_is_rejected_for_the_first() {
     }
 }
 
-/// Rule 2 before rule 4, also where the MAC is right.
+/// Rule 2 comes before rule 4, even if the MAC is correct.
 #[test]
 fn payload_that_is_not_base64url_is_reported_before_the_header_is_validated() {
     for header in [
@@ -659,7 +659,7 @@ fn token_with_faults_in_header_and_claims_is_rejected_for_the_header() {
 }
 
 /// A time, an issuer and an audience in every combination of right, wrong and absent, under every
-/// policy: the verdict is the first broken rule of a list that is written from the rules alone.
+/// policy: the verdict is the first broken rule in a list that follows the rules, not the code.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
 fn claims_that_break_several_rules_are_rejected_for_the_first() {

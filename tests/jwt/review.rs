@@ -50,7 +50,7 @@ fn tests_of(text: &str) -> Vec<(String, bool)> {
     tests
 }
 
-/// What stands in backticks.
+/// The text in backticks.
 fn spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -96,7 +96,7 @@ fn sections(page: &str) -> Vec<Section<'_>> {
 /// The only section whose items need no test.
 const NOT_COVERED: &str = "What is not covered, by design";
 
-/// Where the page finds the sources in the documentation.
+/// Where the page links to the sources in the documentation.
 const SOURCES: &str = "../../src/resource_server/";
 
 /// What is wrong with the page.

@@ -1,4 +1,4 @@
-//! What a refusal says, and what no output ever shows.
+//! What a rejection says, and what no output ever shows.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -81,7 +81,7 @@ fn debug_output_of_key_token_and_claims_is_the_name_of_the_type() {
     assert_eq!(format!("{claims:?}"), "VerifiedClaims(..)");
 }
 
-/// Nothing derived from the secret either: the states of two keys print alike.
+/// Nothing derived from the secret is shown either: two keys print alike.
 #[test]
 fn debug_output_of_two_keys_is_the_same() {
     let other = resource_server::jwt::Key::new(b"another secret").unwrap();
@@ -93,7 +93,8 @@ fn debug_output_of_two_keys_is_the_same() {
     assert_eq!(format!("{one:?}"), format!("{two:?}"));
 }
 
-/// RFC 6750 §3: `error_description` is of %x20-21 / %x23-5B / %x5D-7E, so without `"` and `\`.
+/// RFC 6750 §3: `error_description` has the characters %x20-21 / %x23-5B / %x5D-7E, so no `"` and
+/// no `\`.
 #[test]
 fn error_description_has_only_characters_that_rfc6750_allows() {
     for error in Error::ALL {
@@ -134,7 +135,7 @@ fn error_ids_are_distinct_words_of_lower_case_letters_digits_and_underscores() {
     }
 }
 
-/// Dashboards depend on them: a new wording of a description does not change them.
+/// Dashboards depend on the ids: a new wording of a description does not change them.
 #[test]
 fn error_ids_stay_as_they_are() {
     let ids = Error::ALL.map(Error::id);
@@ -172,7 +173,7 @@ fn error_ids_stay_as_they_are() {
     );
 }
 
-/// What the caller can do about it, where something can be done.
+/// The message says what the caller can do, if anything.
 #[test]
 fn error_description_names_the_claim_and_the_remedy() {
     for (error, words) in [

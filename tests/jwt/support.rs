@@ -21,7 +21,7 @@ pub fn key() -> Key {
     Key::new(SECRET).unwrap()
 }
 
-/// So many seconds and nanoseconds after 1970; the seconds may be negative.
+/// This many seconds and nanoseconds after 1970. The seconds may be negative.
 pub fn at(seconds: i64, nanoseconds: u32) -> NumericDate {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let time: SystemTime = if seconds < 0 {
@@ -32,19 +32,19 @@ pub fn at(seconds: i64, nanoseconds: u32) -> NumericDate {
     (time + Duration::from_nanos(nanoseconds.into())).into()
 }
 
-/// What `policy` says of `token` at the time `now`.
+/// The verdict of `policy` on `token` at the time `now`.
 pub fn verdict_at(token: &str, policy: &Policy, now: NumericDate) -> Result<(), Error> {
     Verifier::new(key(), policy.clone())
         .verify(token, now)
         .map(drop)
 }
 
-/// What `policy` says of `token` at [`NOW`].
+/// The verdict of `policy` on `token` at [`NOW`].
 pub fn verdict_under(token: &str, policy: &Policy) -> Result<(), Error> {
     verdict_at(token, policy, at(NOW, 0))
 }
 
-/// What the default policy says of `token` at [`NOW`].
+/// The verdict of the default policy on `token` at [`NOW`].
 pub fn verdict(token: &str) -> Result<(), Error> {
     verdict_under(token, &Policy::default())
 }
@@ -57,12 +57,12 @@ pub fn from_base64url(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).expect("canonical base64url")
 }
 
-/// `signing_input`, whatever it is, with a dot and its right MAC.
+/// `signing_input`, whatever it is, followed by a dot and its correct MAC.
 pub fn signed(signing_input: &str) -> String {
     signed_with(SECRET, signing_input)
 }
 
-/// Made without the code under test.
+/// Computed without the code under test.
 pub fn signed_with(secret: &[u8], signing_input: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(secret)
         .unwrap()
@@ -72,17 +72,17 @@ pub fn signed_with(secret: &[u8], signing_input: &str) -> String {
     format!("{signing_input}.{}", base64url(mac))
 }
 
-/// A rightly signed token with this payload and the usual header.
+/// A correctly signed token with this payload and the usual header.
 pub fn with_payload(payload: impl AsRef<[u8]>) -> String {
     signed(&format!("{}.{}", base64url(HEADER), base64url(payload)))
 }
 
-/// A rightly signed token with this header and an empty claims set.
+/// A correctly signed token with this header and an empty claims set.
 pub fn with_header(header: impl AsRef<[u8]>) -> String {
     signed(&format!("{}.{}", base64url(header), base64url("{}")))
 }
 
-/// The token with another last byte of its MAC.
+/// The token with a changed last byte of its MAC.
 pub fn with_wrong_mac(token: &str) -> String {
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
     let mut mac = from_base64url(signature);
@@ -90,8 +90,8 @@ pub fn with_wrong_mac(token: &str) -> String {
     format!("{signing_input}.{}", base64url(mac))
 }
 
-/// The step through cases that are much alike: to each of them, and under Miri, which takes a
-/// thousand times as long, to one of so many.
+/// The step through many similar cases: 1, so that all are tested, or `under_miri` under Miri,
+/// which takes a thousand times as long.
 pub const fn step(under_miri: usize) -> usize {
     if cfg!(miri) { under_miri } else { 1 }
 }

@@ -1,4 +1,5 @@
-//! Tokens of others: the RFCs' examples, other implementations' tokens, attacks on libraries.
+//! Tokens from elsewhere: the examples of the RFCs, tokens of other implementations, attacks on
+//! libraries.
 
 use resource_server::jwt::{Error, Key, Policy, Verifier};
 use serde_json::Value;
@@ -9,7 +10,7 @@ const RFC: &str = include_str!("../vectors/rfc/rfc.json");
 const INTEROP: &str = include_str!("../vectors/interop/tokens.json");
 const ATTACKS: &str = include_str!("../vectors/attacks.json");
 
-/// The rules of `tests/vectors/README.md` that a variant may stand for.
+/// The rules of `tests/vectors/README.md` that a variant may mean.
 fn rules(error: Error) -> &'static [u64] {
     match error {
         Error::TooLong
@@ -42,7 +43,7 @@ fn rows(json: &str) -> Vec<Value> {
     serde_json::from_str(json).unwrap()
 }
 
-/// What the verifier says of a vector, under the key, the clock and the policy that it names.
+/// The verdict on a vector, under the key, the clock and the policy that it names.
 fn verdict(vector: &Value, secret: &str) -> Result<(), Error> {
     let policy = Policy {
         issuer: vector["issuer"].as_str().map(str::to_owned),
@@ -57,7 +58,7 @@ fn verdict(vector: &Value, secret: &str) -> Result<(), Error> {
     Verifier::new(key, policy).verify(token, now).map(drop)
 }
 
-/// Compares that with what the vector asks for. Returns what is wrong.
+/// Compares the verdict with the one that the vector expects. Returns the difference.
 fn check(vector: &Value, secret: &str) -> Result<(), String> {
     let verdict = verdict(vector, secret);
     let is_right = match (vector["verdict"].as_str().unwrap(), verdict) {
@@ -133,7 +134,7 @@ fn rfc7797_examples_with_an_unencoded_payload_are_rejected() {
     }
 }
 
-/// A refusal alone would not show that the MAC was found right.
+/// A rejection alone would not show that the MAC is correct.
 #[test]
 fn rfc_signatures_verify_whatever_the_payload_is() {
     for name in ["payload-encoded", "hmac-sha2-text-payload"] {
@@ -193,8 +194,8 @@ fn attack_tokens_get_their_verdicts_and_rules() {
     assert_all(vectors.iter().map(|vector| check(vector, secret)));
 }
 
-/// Which of the two is done where either may be: the last of a name given twice counts, and what
-/// decides nothing may be odd.
+/// The vectors allow either verdict on these. The verifier uses the last of two equal names, and
+/// ignores members that no rule reads.
 #[test]
 fn attack_tokens_with_a_name_given_twice_are_validated_by_the_last() {
     let document: Value = serde_json::from_str(ATTACKS).unwrap();

@@ -14,8 +14,8 @@ const EXCEPTIONS: &str = include_str!("../vectors/wycheproof/exceptions.json");
 /// Groups 0, 12, 16 and 21 of the file.
 const HS256_VECTORS: usize = 40;
 
-/// No payload of these vectors is a claims set: what passes the first four rules is rejected by the
-/// fifth, and by no other.
+/// No payload of these vectors is a claims set. A token that passes the first four rules is always
+/// rejected by the fifth.
 fn passes_signature_and_header(token: &str, key: &Key) -> bool {
     let verifier = Verifier::new(key.clone(), Policy::default());
     let error = verifier
@@ -24,8 +24,7 @@ fn passes_signature_and_header(token: &str, key: &Key) -> bool {
     error == Error::MalformedClaims
 }
 
-/// By `tcId`, whether the vector must pass although the file says that it must not, or the other
-/// way round.
+/// By `tcId`, whether the vector must pass. This is the opposite of what the file says.
 fn exceptions() -> BTreeMap<u64, bool> {
     let rows: Vec<Value> = serde_json::from_str(EXCEPTIONS).unwrap();
     let exceptions: BTreeMap<u64, bool> = rows
