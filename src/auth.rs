@@ -24,27 +24,27 @@ pub enum Challenge {
     NotBearer,
     /// More than one `Authorization` field.
     TwoFields,
-    /// A byte outside printable ASCII in the value: also a tab that is not at either end.
+    /// A byte outside printable ASCII in the value. This includes a tab, except at either end.
     NotPrintable,
     /// Nothing after `Bearer`.
     NoToken,
     /// More than one word after `Bearer`.
     SeveralWords,
-    /// A character that no b64token has (RFC 6750 §2.1). `=` passes wherever it stands: the token's
-    /// own rules report it.
+    /// A character that a b64token may not contain (RFC 6750 §2.1). `=` passes anywhere, because the
+    /// rules of [`crate::jwt`] report it.
     ForeignCharacter,
-    /// The token does not verify.
+    /// The token does not verify, for this reason.
     InvalidToken(Error),
-    /// The token is valid, but does not grant every scope that the resource demands.
+    /// The token is valid, but does not grant every scope that the resource requires.
     InsufficientScope,
     /// The token is valid, but has no claim that names the user.
     MissingSubject,
-    /// The token is valid, but the claim that names the user cannot be the value of a field.
+    /// The token is valid, but the claim that names the user cannot be a field value.
     UnusableSubject,
 }
 
 impl Challenge {
-    /// Every challenge that is not the error of a token.
+    /// Every challenge that is not a token error.
     const OWN: [Self; 10] = [
         Self::CredentialsRequired,
         Self::NotBearer,
@@ -58,7 +58,7 @@ impl Challenge {
         Self::UnusableSubject,
     ];
 
-    /// Every challenge, those of tokens last in the order of [`Error::ALL`].
+    /// Every challenge. The token errors come last, in the order of [`Error::ALL`].
     pub fn all() -> impl Iterator<Item = Self> {
         Self::OWN
             .into_iter()
@@ -102,8 +102,8 @@ impl Challenge {
         }
     }
 
-    /// The `error` of `WWW-Authenticate` (RFC 6750 §3.1). There is none if the request has no bearer
-    /// credentials. For a 403 the RFC registers only one.
+    /// The `error` of `WWW-Authenticate` (RFC 6750 §3.1). `None` if the request has no bearer
+    /// credentials. For a 403 the RFC defines only `insufficient_scope`.
     #[must_use]
     pub fn error(self) -> Option<&'static str> {
         match self {
@@ -128,11 +128,11 @@ impl Challenge {
             Self::NoToken => "nothing follows Bearer in the Authorization field: expected a token",
             Self::SeveralWords => "more than one word follows Bearer: expected a single token",
             Self::ForeignCharacter => {
-                "the token has a character that no token has: check for quotes, braces, commas and other characters around it"
+                "the token has a character that no token may contain: check for quotes, braces, commas and other characters around it"
             }
             Self::InvalidToken(error) => error.description(),
             Self::InsufficientScope => {
-                "the token does not grant every scope that this resource demands (at most 16, none empty)"
+                "the token does not grant every scope that this resource requires (at most 16, none empty)"
             }
             Self::MissingSubject => {
                 "the token has no user: it lacks the claim that JWT_USER_CLAIM names (by default sub)"
@@ -165,8 +165,8 @@ impl Challenge {
     /// The value of `WWW-Authenticate`, and the content that says the same in JSON.
     #[must_use]
     pub fn text(self) -> Refusal {
-        /// Composed once: bad tokens make the server neither format nor allocate text. Found by its
-        /// index, as a search costs a rejected token 2 % of the request's instructions.
+        /// Composed once, so that a bad token makes the server neither format nor allocate text. Looked
+        /// up by index, because a search would cost 2 % of the instructions of a rejected request.
         static REFUSALS: LazyLock<Vec<Refusal>> =
             LazyLock::new(|| Challenge::all().map(Refusal::compose).collect());
         let ready = REFUSALS.get(self.index());
@@ -184,7 +184,7 @@ impl From<NoUser> for Challenge {
     }
 }
 
-/// A challenge as field and content.
+/// A challenge as a field value and as content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The value of `WWW-Authenticate`.
@@ -194,8 +194,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Codes and messages are printable ASCII without `"` and `\`, so that they stand unescaped in
-    /// a quoted-string (RFC 9110 §5.6.4), within what RFC 6750 §3 allows, and in JSON.
+    /// Codes and messages are printable ASCII without `"` and `\`, so that they need no escaping in a
+    /// quoted-string (RFC 9110 §5.6.4) or in JSON, and stay within what RFC 6750 §3 allows.
     fn compose(challenge: Challenge) -> Self {
         let (code, message) = (challenge.code(), challenge.message());
         let field = match challenge.error() {
@@ -213,13 +213,13 @@ impl Refusal {
 
 /// Authenticates a request by its fields at the time `now`.
 ///
-/// Costs what [`Verifier::verify`] costs; a rejected request allocates nothing of its own.
+/// Costs what [`Verifier::verify`] costs. A rejection allocates nothing more.
 ///
 /// # Errors
 ///
 /// The challenge for the first of these that applies: no `Authorization` field, or two; a byte outside
 /// printable ASCII; an empty value; another scheme; nothing after it; more than one word after it; a
-/// character that no token has; a token that does not verify.
+/// character that no token may contain; a token that does not verify.
 pub fn authenticate(
     fields: &HeaderMap,
     verifier: &Verifier,
@@ -236,7 +236,7 @@ pub fn authenticate(
         return Err(fault(value).unwrap_or(Challenge::CredentialsRequired));
     };
     verifier.verify(word, now).map_err(|error| {
-        // A token that verifies has no fault of form, so only a rejected one is searched for one.
+        // A token that verifies has no fault of form. So only a rejected token is searched for one.
         let challenge = Challenge::InvalidToken(error);
         if !word.is_empty() && are_in_token(word.as_bytes()) {
             challenge
@@ -246,8 +246,8 @@ pub fn authenticate(
     })
 }
 
-/// Returns the text after the scheme `Bearer`, in any case, and spaces. It is a token if `fault` finds
-/// nothing.
+/// Returns the text after the scheme `Bearer` (in any case) and its spaces. It is one token only if
+/// `fault` finds nothing wrong.
 fn word_after_bearer(value: &[u8]) -> Option<&str> {
     let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
@@ -257,7 +257,7 @@ fn word_after_bearer(value: &[u8]) -> Option<&str> {
     rest.starts_with(' ').then(|| rest.trim_start_matches(' '))
 }
 
-/// Returns what is wrong with the form of a value without white space around it, if anything.
+/// Returns what is wrong with the form of a trimmed value, if anything.
 #[cold]
 fn fault(value: &[u8]) -> Option<Challenge> {
     if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -281,12 +281,12 @@ fn fault(value: &[u8]) -> Option<Challenge> {
     (!are_in_token(token)).then_some(Challenge::ForeignCharacter)
 }
 
-/// Returns whether every byte is one of RFC 6750 §2.1, `=` wherever it stands. Without a branch, so that
-/// the compiler compares sixteen bytes at a time: bad tokens are long, and with a branch for each byte
-/// their requests cost 7 % more instructions.
+/// Returns whether every byte may occur in a b64token (RFC 6750 §2.1); `=` may occur anywhere. It has
+/// no branch, so that the compiler compares sixteen bytes at a time. Bad tokens may be long: with a
+/// branch per byte, their requests cost 7 % more instructions.
 #[expect(
     clippy::needless_bitwise_bool,
-    reason = "the lazy operators are the branches"
+    reason = "the lazy operators would be branches"
 )]
 fn are_in_token(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |are, &byte| {
@@ -318,7 +318,7 @@ mod tests {
         const CHARACTERS: &[u8] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=";
         for byte in 0..=u8::MAX {
-            // Compared alone, and among the first and the last sixteen.
+            // Compared alone, and at the ends of the first block of sixteen and of the text.
             for (len, place) in [(1, 0), (40, 0), (40, 15), (40, 16), (40, 39)] {
                 let bytes: Vec<u8> = (0..len)
                     .map(|at| if at == place { byte } else { b'a' })

@@ -1,14 +1,14 @@
 //! JSON Web Tokens signed with HS256, parsed and verified: RFC 7515, 7518, 7519 and 8725.
 //!
-//! This module knows bytes, keys and time, and nothing of HTTP. The order of the checks is the
-//! whole design:
+//! This module knows bytes, keys and time, and nothing about HTTP. The order of the checks is the whole
+//! design:
 //!
 //! ```text
 //! &str --parse--> UnverifiedToken --MAC--> (private) --header, claims, time--> VerifiedClaims
 //! ```
 //!
-//! No unauthenticated byte reaches the JSON parser, nothing in a token chooses how it is verified,
-//! and claims can be read only from [`VerifiedClaims`], which only [`Verifier::verify`] makes.
+//! No unauthenticated byte reaches the JSON parser. Nothing in a token chooses how it is verified.
+//! Claims can be read only from [`VerifiedClaims`], which only [`Verifier::verify`] creates.
 //!
 //! ```
 //! use std::time::SystemTime;
@@ -53,9 +53,11 @@ pub struct Policy {
     pub leeway: u16,
     /// Whether a token without `exp` is rejected.
     pub require_exp: bool,
-    /// The claim that names the user, a top-level name taken literally: `sub` by default.
+    /// The name of the claim that identifies the user: `sub` by default. It is taken literally and
+    /// looked up at the top level.
     pub user_claim: String,
-    /// The claim that lists the granted scopes, a top-level name taken literally: `scope` by default.
+    /// The name of the claim that lists the granted scopes: `scope` by default. It is taken literally
+    /// and looked up at the top level.
     pub scope_claim: String,
 }
 
@@ -72,7 +74,7 @@ impl Default for Policy {
     }
 }
 
-/// Verifies tokens with its keys and its policy.
+/// Verifies tokens with one or two keys and a policy.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     current: Key,
@@ -91,7 +93,7 @@ impl Verifier {
         }
     }
 
-    /// Also accepts the tokens of a second key, during a rotation.
+    /// Also accepts tokens that a second key has signed, for a key rotation.
     #[must_use]
     pub fn with_previous(self, key: Key) -> Self {
         Self {
@@ -102,23 +104,25 @@ impl Verifier {
 
     /// Verifies a token and validates its claims at the time `now`.
     ///
-    /// Computes at most two MACs over 8,192 bytes. Allocates nothing before the MAC is verified; after
-    /// that, one buffer no longer than the token, and what `serde_json` needs for escapes, nested values
-    /// and errors.
+    /// Computes at most two MACs, over at most 8,192 bytes each. Allocates nothing until the MAC is
+    /// verified. After that it allocates one buffer no longer than the token, and what `serde_json`
+    /// needs for escapes, nested values and errors.
     ///
     /// # Errors
     ///
-    /// The first rule that the token breaks, in the order of [`Error`]'s variants; but a wrong MAC is
-    /// reported before a header or payload that is not base64url, unless it has padding. At the very
-    /// second of `exp` a token is expired; at the very second of `nbf` it is valid. An `exp`
-    /// of 253402300800 is allowed, and any above it is rejected.
+    /// The first rule that the token breaks, in the order of [`Error`]'s variants. There is one
+    /// exception: a wrong MAC is reported before a header or payload that is not base64url, unless
+    /// there is padding.
+    ///
+    /// At exactly `exp` plus the leeway, a token has expired. At exactly `nbf` minus the leeway, it is
+    /// valid. An `exp` of 253402300800 is allowed, and any above it is rejected.
     pub fn verify(&self, token: &str, now: NumericDate) -> Result<VerifiedClaims, Error> {
         let text = token;
         let token = UnverifiedToken::split(text)?;
         if !self.current.verify(&token)
             && !self.previous.as_ref().is_some_and(|key| key.verify(&token))
         {
-            // Padding that was added after signing is the likely cause, and can be seen.
+            // Padding added after signing is the likely cause, and it is visible.
             return Err(if contains(text, b'=') {
                 Error::Padding
             } else {
@@ -126,8 +130,8 @@ impl Verifier {
             });
         }
 
-        // Both are decoded into one buffer before either is read. It is large enough: base64url is longer
-        // than what it encodes.
+        // Header and payload are decoded into one buffer before either is read. It is large enough,
+        // because base64url is longer than what it encodes.
         let mut buffer = Vec::with_capacity(token.signing_input().len());
         if !token.has_common_header() {
             base64url::decode_onto(token.header(), &mut buffer).ok_or_else(|| fault(text))?;

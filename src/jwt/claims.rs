@@ -1,4 +1,4 @@
-//! The claims set, RFC 7519 §4: what is read from it, and what it is checked against.
+//! The claims set, RFC 7519 §4: how it is validated, and what can be read from it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,15 +11,15 @@ use super::Policy;
 use super::error::Error;
 use super::json::{self, Strings};
 
-/// The latest `exp`: the first second after the year 9999. What lies beyond is almost always
+/// The latest `exp`: the first second after the year 9999. A later one is almost always in
 /// milliseconds, and would never expire.
 const MAX_EXPIRATION: f64 = 253_402_300_800.0;
 
 /// A time as RFC 7519 §2 counts it: seconds since 1970-01-01T00:00:00Z, leap seconds ignored,
 /// fractions allowed.
 ///
-/// Invariant: finite. Made from a [`SystemTime`], before or after 1970; half a microsecond
-/// is the finest step it holds in this century.
+/// Invariant: finite. It is made from a [`SystemTime`], before or after 1970. Its resolution is half a
+/// microsecond or better in this century.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct NumericDate(f64);
 
@@ -37,54 +37,56 @@ impl From<SystemTime> for NumericDate {
 pub enum NoUser {
     /// The claims set has no such claim.
     Absent,
-    /// The claim is neither a string nor an integer from -2^63 to 2^64-1, or has half a surrogate
-    /// pair.
+    /// The claim is neither a string nor an integer from -2^63 to 2^64-1, or it is a string with half a
+    /// surrogate pair.
     Unusable,
 }
 
 /// The claims set of a token that passed every check.
 ///
-/// Only [`Verifier::verify`](super::Verifier::verify) makes one: its holder knows that the token was
-/// checked.
+/// Only [`Verifier::verify`](super::Verifier::verify) creates one, so having one proves that the token
+/// was checked.
 pub struct VerifiedClaims {
     json: String,
-    /// Where the values of the claims that the policy names for user and scopes stand in `json`.
+    /// The range of the user claim's value in `json`.
     user: Option<Range<usize>>,
+    /// The range of the scope claim's value in `json`.
     scope: Option<Range<usize>>,
 }
 
 impl VerifiedClaims {
-    /// Validates a decoded payload whose MAC is right, at the time `now`.
+    /// Validates a decoded payload at the time `now`. The caller has verified its MAC.
     pub(super) fn validate(json: String, policy: &Policy, now: NumericDate) -> Result<Self, Error> {
         let [user, scope] = validate(&json, policy, now)?;
         Ok(Self { json, user, scope })
     }
 
-    /// The claims set, as its issuer wrote it: the text of one JSON object. Names may occur twice
-    /// in it; of these the last was checked.
+    /// Returns the claims set as its issuer wrote it: the text of one JSON object. A name may occur
+    /// twice in it; the last one was checked.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// One claim by its name, read anew from the text; if the name occurs twice, the last one.
-    /// `None` if it is absent, or is one that `Value` cannot hold: a number beyond `f64` (unless the build
-    /// has `serde_json`'s `arbitrary_precision`), half a surrogate pair, more than 127 levels.
+    /// Returns one claim by its name, parsed from the text on each call. If the name occurs twice, the
+    /// last one counts. `None` if the claim is absent, or if `Value` cannot hold it: a number beyond
+    /// `f64` (unless the build has `serde_json`'s `arbitrary_precision`), half a surrogate pair, more
+    /// than 127 levels of nesting.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<Value> {
         serde_json::from_str(self.member(name)?).ok()
     }
 
-    /// The subject (`sub`, RFC 7519 §4.1.2): a string as it is, an integer from -2^63 to 2^64-1 in
-    /// decimal. `None` if it is absent or anything else, which no check rejects.
+    /// Returns the subject (`sub`, RFC 7519 §4.1.2): a string as it is, an integer from -2^63 to 2^64-1
+    /// in decimal. `None` if it is absent or anything else; no check rejects such a token.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         Some(string_or_integer(self.member("sub")?)?.into_owned())
     }
 
-    /// The user: the claim that [`Policy::user_claim`] names, a string as it is, or an integer from
-    /// -2^63 to 2^64-1, written without fraction or exponent, in decimal. Allocates only if the
-    /// string has an escape.
+    /// Returns the user, from the claim that [`Policy::user_claim`] names: a string as it is, an
+    /// integer from -2^63 to 2^64-1 in decimal. An integer counts only if it is written without a
+    /// fraction or an exponent. Allocates only if the string has an escape.
     ///
     /// # Errors
     ///
@@ -94,12 +96,12 @@ impl VerifiedClaims {
         string_or_integer(value).ok_or(NoUser::Unusable)
     }
 
-    /// Returns whether the claim that [`Policy::scope_claim`] names grants `scope`: a string of scopes
-    /// separated by spaces (RFC 8693 §4.2), or an array of strings, each of them one scope as a whole. An
-    /// array with anything else in it grants nothing, nor does a claim of another type. The empty scope is
-    /// never granted.
+    /// Returns whether the claim that [`Policy::scope_claim`] names grants `scope`. The claim is a
+    /// string of scopes separated by spaces (RFC 8693 §4.2), or an array of strings, each of which is
+    /// one scope. An array with anything else in it grants nothing, and neither does a claim of another
+    /// type. The empty scope is never granted.
     ///
-    /// Reads the claim anew, and allocates only if a string has an escape or the array has nested
+    /// Parses the claim on each call. Allocates only if a string has an escape or the array has nested
     /// values.
     #[must_use]
     pub fn grants(&self, scope: &str) -> bool {
@@ -130,7 +132,7 @@ impl fmt::Debug for VerifiedClaims {
     }
 }
 
-/// Checks every rule. Returns where the values of user and scopes are in `json`.
+/// Checks every rule. Returns the ranges of the user claim's and the scope claim's values in `json`.
 fn validate(
     json: &str,
     policy: &Policy,
@@ -145,7 +147,7 @@ fn validate(
             "aud" => 1 << 4,
             _ => 0,
         };
-        // Either may be a registered name, and both may be the same.
+        // The two claims may have registered names, and may be the same claim.
         registered
             | u8::from(name == policy.user_claim) << 5
             | u8::from(name == policy.scope_claim) << 6
@@ -213,7 +215,7 @@ fn place(json: &str, value: &str) -> Range<usize> {
 }
 
 fn string_or_integer(value: &str) -> Option<Cow<'_, str>> {
-    // JSON writes an integer as Rust does, save that one of them has two names.
+    // JSON and Rust write integers alike, except that JSON also allows `-0`.
     if value == "-0" {
         return Some(Cow::Borrowed("0"));
     }

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-/// The rule that a token broke. The first failure decides, in the order of the variants; if form and
-/// MAC are both wrong, either may be reported.
+/// The rule that a token broke. The first failure decides, in the order of the variants; if the
+/// encoding and the MAC are both wrong, either may be reported.
 ///
-/// An error carries no text from the token, so that it can be logged and sent to the caller as it
-/// is.
+/// An error carries no text from the token, so it can be logged and sent to the client as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Longer than [`MAX_TOKEN_LEN`](super::MAX_TOKEN_LEN).
@@ -26,7 +25,7 @@ pub enum Error {
     NotHs256Signature,
     /// A part is not canonical base64url (RFC 7515 §2).
     NotBase64url,
-    /// The MAC is not the one of any accepted key (RFC 7515 §5.2).
+    /// The MAC does not match any accepted key (RFC 7515 §5.2).
     WrongSignature,
     /// The JOSE header is not one JSON object.
     MalformedHeader,
@@ -106,8 +105,8 @@ impl Error {
         self as usize
     }
 
-    /// Says what is wrong and, where the caller can fix it, how: printable ASCII without `"` and `\`, as
-    /// RFC 6750 §3 asks of an `error_description`.
+    /// Says what is wrong and, if the client or the operator can fix it, how. The text is printable
+    /// ASCII without `"` and `\`, as RFC 6750 §3 requires of an `error_description`.
     #[must_use]
     pub const fn description(self) -> &'static str {
         match self {
@@ -172,7 +171,7 @@ impl Error {
     }
 
     /// A short stable name for logs and alerts: lower case letters, digits and underscores. It stays
-    /// when the description is reworded.
+    /// the same when the description is reworded.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {

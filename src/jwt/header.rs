@@ -1,22 +1,20 @@
-//! The JOSE header, RFC 7515 §4: one JSON object whose `alg` is the key's, and which asks for
-//! nothing more.
+//! The JOSE header, RFC 7515 §4: one JSON object with the key's `alg` and without a critical extension.
 
 use super::error::Error;
 use super::json;
 
-/// The headers that most issuers write, as they stand in a token. They save decoding and reading JSON; a
-/// test checks that each of them passes [`validate`].
+/// The headers that most issuers write, encoded. A header equal to one of them is neither decoded nor
+/// parsed. A test checks that each of them passes [`validate`].
 pub(super) const COMMON: [&str; 3] = [
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9", // {"alg":"HS256","typ":"JWT"}
     "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9", // {"typ":"JWT","alg":"HS256"}
     "eyJhbGciOiJIUzI1NiJ9",                 // {"alg":"HS256"}
 ];
 
-/// Validates a decoded header whose MAC is right.
+/// Validates a decoded header. The caller has verified its MAC.
 ///
-/// `typ`, `cty`, `kid`, `jwk`, `x5u` and all others are ignored: nothing in a token can choose its
-/// key. If a name occurs twice the last one counts, but `crit` and `b64` are rejected wherever they
-/// stand.
+/// `typ`, `cty`, `kid`, `jwk`, `x5u` and all others are ignored: nothing in a token can choose its key.
+/// If a name occurs twice, the last one counts. Any `crit` or `b64` is rejected.
 pub(super) fn validate(text: &str) -> Result<(), Error> {
     let wanted = |name: &str| match name {
         "alg" => 1,

@@ -1,9 +1,10 @@
 //! Reads the few JSON members that the rules need: no tree, no copy, and no allocation for plain
 //! values.
 //!
-//! A member is found as the text of its value, and each rule reads that text by itself. So a value
-//! that no rule reads cannot be wrong, and a number is read here and not by `serde_json`, whose
-//! features `arbitrary_precision` and `float_roundtrip` any crate of a build may turn on.
+//! A member is returned as the text of its value, and each rule parses that text itself. So no error
+//! can come from a value that no rule needs, as long as it is JSON. Numbers are parsed here and not by
+//! `serde_json`: any crate in the build may turn on its features `arbitrary_precision` and
+//! `float_roundtrip`, which change how it reads them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,17 +14,17 @@ use serde_core::de::{
 };
 use serde_json::value::RawValue;
 
-/// Reads the members of an object. `wanted` maps a name to a set of places, one bit for each of the `N`,
-/// the lowest first; the text of the member's value is stored at each of them. Names are compared after
-/// unescaping; if a name occurs twice the last one counts (RFC 7519 §4). Other members are skipped,
-/// whatever they are.
+/// Reads the members of an object. `wanted` maps a name to a bit mask. For each set bit `i`, the text
+/// of the member's value is stored at index `i` of the result. Names are compared after unescaping; if
+/// a name occurs twice, the last one counts (RFC 7519 §4). Other members are skipped, whatever their
+/// values.
 ///
 /// `None` if `text` is not one JSON object with nothing after it but white space.
 pub(super) fn members<const N: usize>(
     text: &str,
     wanted: impl Fn(&str) -> u8,
 ) -> Option<[Option<&str>; N]> {
-    // For anything else serde_json would compose an error, which may quote a whole string.
+    // For any other type, `serde_json` would format an error, which may quote a whole string.
     text.trim_start_matches([' ', '\t', '\n', '\r'])
         .strip_prefix('{')?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -32,8 +33,8 @@ pub(super) fn members<const N: usize>(
     Some(members)
 }
 
-/// A number as the nearest `f64`, infinite beyond the range of that type. `None` if the value is of
-/// another type.
+/// Returns a number as the nearest `f64`, which is infinite if the number is out of range. `None` if
+/// the value is not a number.
 #[expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,
@@ -44,14 +45,14 @@ pub(super) fn number(value: &str) -> Option<f64> {
     if let Ok(integer) = value.parse::<u64>() {
         return Some(integer as f64);
     }
-    // In JSON only a number begins so, and Rust parses every JSON number.
+    // In JSON only a number begins like this, and Rust parses every JSON number.
     value
         .starts_with(|first: char| first == '-' || first.is_ascii_digit())
         .then(|| value.parse().ok())?
 }
 
-/// A string, unescaped; it allocates only if there is an escape. `None` if the value is of another
-/// type, or has half a surrogate pair, which is not Unicode.
+/// Returns a string, unescaped. Allocates only if there is an escape. `None` if the value is not a
+/// string, or has half a surrogate pair, which is not Unicode.
 pub(super) fn string(value: &str) -> Option<Cow<'_, str>> {
     let text = value.strip_prefix('"')?.strip_suffix('"')?;
     if text.contains('\\') {
@@ -72,13 +73,13 @@ pub(super) fn is_string(value: &str, expected: &str) -> bool {
 pub(super) enum Strings {
     /// Nothing.
     Empty,
-    /// Nothing but strings, and whether the expected one is among them.
+    /// Only strings, and whether the expected one is among them.
     Found(bool),
-    /// Something else too.
+    /// At least one element that is not a string.
     Mixed,
 }
 
-/// Looks for a string in an array. `None` if the value is of another type.
+/// Looks for a string in an array. `None` if the value is not an array.
 pub(super) fn find_string(value: &str, expected: &str) -> Option<Strings> {
     value.strip_prefix('[')?;
     let mut deserializer = serde_json::Deserializer::from_str(value);
@@ -136,7 +137,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
 }
 
-/// Reads a string, unescaped, into what this function makes of it.
+/// Reads a string, unescapes it and passes it to this function.
 struct Text<F>(F);
 
 impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Text<F> {

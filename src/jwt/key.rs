@@ -9,15 +9,15 @@ use subtle::ConstantTimeEq;
 use super::base64url;
 use super::token::{MAC_LEN, UnverifiedToken};
 
-/// A shared secret, ready to sign and to verify.
+/// A shared secret, prepared for signing and verifying.
 ///
-/// The two hash states that a secret yields are computed once; each token works on a clone of them.
+/// The two hash states of a secret are computed once. Each token works on a clone of them.
 #[derive(Clone)]
 pub struct Key {
     state: Hmac<Sha256>,
 }
 
-/// The secret has no bytes, so it is not secret.
+/// The secret is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmptySecret;
 
@@ -34,7 +34,7 @@ impl Key {
     /// caller decides whether to use one.
     pub const RECOMMENDED_LEN: usize = 32;
 
-    /// Prepares the key for a secret of one or more bytes of any kind.
+    /// Prepares the key for a secret: one or more arbitrary bytes.
     ///
     /// # Errors
     ///
@@ -46,7 +46,8 @@ impl Key {
         }
     }
 
-    /// Signs a claims set: the compact serialization with the header `{"alg":"HS256","typ":"JWT"}`.
+    /// Signs a claims set. Returns the compact serialization, with the header
+    /// `{"alg":"HS256","typ":"JWT"}`.
     ///
     /// `claims` is the JSON text of one object; it is not checked.
     #[must_use]
@@ -54,7 +55,7 @@ impl Key {
         self.sign_parts(r#"{"alg":"HS256","typ":"JWT"}"#, claims)
     }
 
-    /// Signs any two texts as header and payload, valid or not: what a test or a fuzz target needs to get
+    /// Signs any bytes as header and payload, valid or not. Tests and fuzz targets need this to get
     /// past the MAC.
     #[must_use]
     pub fn sign_parts(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
@@ -76,7 +77,7 @@ impl Key {
     /// Returns whether the token's signature is this key's MAC over its signing input.
     ///
     /// The comparison takes the same time wherever the signatures differ, so that a MAC cannot be found
-    /// byte by byte. The time shows the length of the signing input, which its sender knows.
+    /// byte by byte. The time reveals only the length of the signing input, which its sender knows.
     pub(super) fn verify(&self, token: &UnverifiedToken<'_>) -> bool {
         let mac = self
             .state
@@ -88,8 +89,8 @@ impl Key {
     }
 }
 
-/// The eight words of SHA-256: `subtle` guards each step of a comparison against the optimizer, and
-/// eight steps are cheaper than 32.
+/// Splits a MAC into the eight words of SHA-256. `subtle` guards each step of a comparison against the
+/// optimizer, and eight steps are cheaper than 32.
 fn words(mac: &[u8; MAC_LEN]) -> [u32; MAC_LEN / 4] {
     let mut words = [0; MAC_LEN / 4];
     for (word, bytes) in words.iter_mut().zip(mac.as_chunks().0) {

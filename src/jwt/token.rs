@@ -8,16 +8,16 @@ use super::{base64url, header};
 /// The longest token that is parsed, in bytes: half of the 16 KiB that a whole request head may have.
 pub const MAX_TOKEN_LEN: usize = 8192;
 
-/// Bytes of an HMAC-SHA256.
+/// The length of an HMAC-SHA256, in bytes.
 pub(super) const MAC_LEN: usize = 32;
 
-/// Characters in which base64url writes them.
+/// The length of a signature in base64url, in characters.
 const SIGNATURE_LEN: usize = 43;
 
 /// A well-formed token whose content is not authenticated.
 ///
-/// Invariant: three parts, header and payload not empty, 32 bytes of signature; made by
-/// [`parse`](Self::parse), each part is canonical base64url without padding. There is no way to
+/// Invariant: three parts, a header and a payload that are not empty, and a signature of 32 bytes. If
+/// [`parse`](Self::parse) made it, each part is canonical base64url without padding. There is no way to
 /// read claims from it: only [`Verifier::verify`](super::Verifier::verify) does that, after the MAC.
 #[derive(Clone, Copy)]
 pub struct UnverifiedToken<'a> {
@@ -31,7 +31,7 @@ pub struct UnverifiedToken<'a> {
 impl<'a> UnverifiedToken<'a> {
     /// Parses a compact serialization.
     ///
-    /// Reads each byte of `token` at most five times and allocates nothing, whatever it is given.
+    /// Reads each byte of `token` at most five times and allocates nothing, whatever the input.
     ///
     /// # Errors
     ///
@@ -48,10 +48,10 @@ impl<'a> UnverifiedToken<'a> {
         Ok(parsed)
     }
 
-    /// Parses a token without decoding header and payload. Both are decoded after the MAC is verified, as
-    /// strictly as by [`Self::parse`].
+    /// Parses a token without decoding header and payload. The verifier decodes both after the MAC, as
+    /// strictly as [`Self::parse`] does.
     pub(super) fn split(token: &'a str) -> Result<Self, Error> {
-        // The fault is looked for only if there is one.
+        // Only a token that does not parse is searched for its fault.
         Self::split_well_formed(token).ok_or_else(|| fault(token))
     }
 
@@ -99,14 +99,14 @@ impl<'a> UnverifiedToken<'a> {
         &self.signature
     }
 
-    /// The JWS signing input of RFC 7515 §5.1, over which the MAC is made: header, dot, payload.
+    /// The JWS signing input of RFC 7515 §5.1, over which the MAC is computed: header, dot, payload.
     #[must_use]
     pub fn signing_input(&self) -> &'a str {
         self.signing_input
     }
 }
 
-/// Prints no part of the token: any reader of a log could use it.
+/// Prints no part of the token: any reader of a log could use the token.
 impl fmt::Debug for UnverifiedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UnverifiedToken(..)")
@@ -120,8 +120,8 @@ fn split_signature(token: &str) -> Option<(&str, &str)> {
     Some((signing_input, rest.strip_prefix('.')?))
 }
 
-/// Splits after one of the common headers: 1 % of a request's instructions less than to search for the end
-/// of the header.
+/// Splits after one of the common headers. This takes 1 % fewer instructions per request than a search
+/// for the end of the header.
 fn split_common_header(signing_input: &str) -> Option<(&str, &str)> {
     header::COMMON.iter().find_map(|common| {
         let (header, rest) = signing_input.split_at_checked(common.len())?;
@@ -130,12 +130,12 @@ fn split_common_header(signing_input: &str) -> Option<(&str, &str)> {
     })
 }
 
-/// Returns whether a text contains a character of ASCII. Without a branch, so that the compiler compares
-/// sixteen bytes at a time: the library's search costs 3 % of the instructions of a request with a bad
-/// token.
+/// Returns whether a text contains an ASCII character. It has no branch, so that the compiler compares
+/// sixteen bytes at a time. The standard library's search would cost 3 % of the instructions of a
+/// request with a bad token.
 #[expect(
     clippy::needless_bitwise_bool,
-    reason = "the lazy operator is the branch"
+    reason = "the lazy operator would be a branch"
 )]
 pub(super) fn contains(text: &str, character: u8) -> bool {
     text.bytes()
@@ -165,8 +165,8 @@ pub(super) fn fault(token: &str) -> Error {
     if contains(token, b'=') {
         return Error::Padding;
     }
-    // An SD-JWT has more after its signature, and a token pasted with its quotation mark too: that says
-    // nothing about the algorithm.
+    // An SD-JWT has more after its signature, and so has a token that was pasted with its quotation
+    // mark. That says nothing about the algorithm.
     if third.len() != SIGNATURE_LEN && third.bytes().all(base64url::is_digit) {
         return Error::NotHs256Signature;
     }
