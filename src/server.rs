@@ -1,17 +1,17 @@
 //! The connection engine: one listening socket, a bounded number of connections shared evenly by the
-//! workers, a time limit on each step of a client, backpressure, graceful shutdown.
+//! workers, a time limit on everything a client does, backpressure, graceful shutdown.
 //!
 //! It serves any hyper [`Service`], and knows neither routes nor tokens. Its parts:
 //!
 //! | module | |
 //! |---|---|
 //! | this one | the accept loop and the drain |
-//! | `worker` | one thread |
-//! | `room` | seats and places, and how to make room when they run out |
+//! | `worker` | one worker thread |
+//! | `room` | seats and places, and how the server makes room when they run out |
 //! | `connection` | the life of one connection |
 //! | `idle` | which connection is evicted first |
-//! | [`exchange`] | one run of hyper |
-//! | `in_flight` | one request, until its response |
+//! | [`exchange`] | one run of hyper over a connection |
+//! | `in_flight` | one request, from dispatch to response |
 //! | `closing` | which response is the last, and why |
 #![doc = include_str!("server/review.md")]
 
@@ -49,7 +49,7 @@ pub use in_flight::{Code, Content, StreamLimit};
 use room::{Errors, Place, Room};
 use worker::Hand;
 
-/// The most connections that may wait to be accepted. The system may allow fewer.
+/// The longest listen queue, in connections. The kernel may allow less.
 const MAX_BACKLOG: u32 = 1024;
 
 /// The kernel's send buffer per connection, in bytes. Linux doubles it, and reports a socket writable only
@@ -61,32 +61,32 @@ const SEND_BUFFER_LEN: u32 = 16 * 1024;
 /// It bounds what a client makes the kernel hold.
 const RECEIVE_BUFFER_LEN: u32 = 64 * 1024;
 
-/// How long connections are still accepted after the shutdown signal. A load balancer may not know of the
-/// shutdown yet.
+/// How long connections are still accepted after the shutdown signal. A load balancer may not know
+/// about the shutdown yet.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long a new connection may still be silent once the listener is closed. Its request may be on its
-/// way.
+/// How long a new connection may take to send something once the listener is closed. Its request may be
+/// on its way.
 const NEW_GRACE: Duration = Duration::from_millis(50);
 
 /// How often the drain checks whether it is complete.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long the drain waits for lingering connections once nothing is in flight: long enough for a client
-/// to take its last response, and far too short for a client that keeps sending.
+/// How long the drain waits for lingering connections once nothing is in flight. It is long enough for
+/// a client to take its last response. A client that keeps sending cannot delay the exit beyond it.
 const LINGER_GRACE: Duration = Duration::from_millis(200);
 
-/// How long the accept loop waits after an error. A persistent error must not keep a processor busy.
+/// How long the accept loop waits after an error. A persistent error must not keep the CPU busy.
 const ERROR_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The error number of "too many open files" in this process, on Linux and macOS.
+/// The error number for too many open files in this process. It is the same on Linux and macOS.
 const EMFILE: i32 = 24;
 
 /// Any error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What the engine serves: any hyper [`Service`] that takes requests with [`Content`], and whose futures
-/// and bodies are `Unpin`. `Box::pin` makes any other future or body so.
+/// What the engine serves: any hyper [`Service`] that takes requests with [`Content`]. Its futures and
+/// bodies must be `Unpin`; `Box::pin` makes any future or body `Unpin`.
 pub trait Application:
     Service<
         Request<Content>,
@@ -113,21 +113,23 @@ where
 pub struct Limits {
     /// Threads, each with a runtime of its own: 1 or more.
     pub workers: usize,
-    /// Connections served at once, over all workers: 1 or more. As many may wait beside them.
+    /// Connections served at once, across all workers: 1 or more. The same number again may be new or
+    /// waiting.
     pub max_connections: u32,
     /// How long a client may take to send one head, to send the content that a handler asked for, and
-    /// to take one response.
+    /// to take one response or one part of a stream.
     pub step_timeout: Duration,
     /// How long a connection may be new or idle.
     pub idle_timeout: Duration,
-    /// How long a handler may take to respond, waiting for content aside.
+    /// How long a handler may take to respond, not counting the time that it waits for content.
     pub answer_timeout: Duration,
     /// How long requests in flight may take after the shutdown signal.
     pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// One worker, 1,024 connections, and 10, 60, 30 and 8 seconds.
+    /// One worker and 1,024 connections. The timeouts are 10 s per step, 60 s idle, 30 s per handler
+    /// and 8 s for the drain.
     fn default() -> Self {
         Self {
             workers: 1,
@@ -146,13 +148,13 @@ impl Default for Limits {
 pub struct Observed<'a> {
     /// The client's address.
     pub peer: SocketAddr,
-    /// Method and target; `None` if hyper rejected what it could not parse.
+    /// Method and target; `None` if hyper could not parse the request.
     pub request: Option<(&'a Method, &'a Uri)>,
     /// The status of the response.
     pub status: StatusCode,
     /// How long the request was in flight.
     pub took: Duration,
-    /// What the application, or the engine ([`Code`]), has attached to the response.
+    /// The extensions of the response, set by the application or by the engine ([`Code`]).
     pub extensions: &'a Extensions,
 }
 
@@ -177,8 +179,8 @@ impl<S> fmt::Debug for Engine<S> {
 }
 
 impl<S> Engine<S> {
-    /// An engine without a server, an observer or a log, for an [`Exchange`](exchange::Exchange) over
-    /// something other than a socket.
+    /// Creates an engine without a server, an observer or a log, for an
+    /// [`Exchange`](exchange::Exchange) over something other than a socket.
     pub fn new(service: S, limits: Limits) -> Self {
         Self {
             service,
@@ -189,7 +191,7 @@ impl<S> Engine<S> {
         }
     }
 
-    /// Makes every response from now on the last on its connection.
+    /// Makes every response from now on the last on its connection, and ends streams.
     pub fn drain(&self) {
         self.closing.drain();
     }
@@ -207,11 +209,11 @@ impl<S> Engine<S> {
     }
 }
 
-/// The runtime of one thread.
+/// Creates the runtime of one thread.
 ///
 /// # Errors
 ///
-/// The OS error if the event loop cannot get what it needs.
+/// The OS error if the event loop cannot be created.
 pub fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_io()
@@ -219,21 +221,21 @@ pub fn runtime() -> io::Result<LocalRuntime> {
         .build_local(LocalOptions::default())
 }
 
-/// Listens on an address; port 0 lets the system choose. Call it inside a [`runtime`].
+/// Listens on an address; port 0 lets the OS choose one. Call it inside a [`runtime`].
 ///
 /// # Errors
 ///
-/// The OS error: above all, that the address is in use.
+/// The OS error. The most common one is that the address is in use.
 pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
         TcpSocket::new_v6()
     }?;
-    // A restarted server can bind while connections of its predecessor are still closing.
+    // Lets a restarted server bind while its predecessor's connections are still closing.
     socket.set_reuseaddr(true)?;
-    // Every connection inherits these. No delay: a response does not wait until the one before it is
-    // acknowledged.
+    // Every accepted connection inherits these options. With no delay, a response does not wait until
+    // the previous one is acknowledged.
     socket.set_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
@@ -262,12 +264,12 @@ impl<S: Application> Server<S> {
     /// Starts the workers. Each has a service of its own, made on its thread. Call it inside a [`runtime`],
     /// whose thread becomes the first worker.
     ///
-    /// `errors` gets what the operator should know, and `observer` each response.
+    /// `errors` receives messages for the operator. `observer` is called for each response.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the limits allow no worker or no connection; the OS error if there is no thread or
-    /// no descriptor for a worker; the error of `service`.
+    /// `InvalidInput` if the limits allow no worker or no connection. The OS error if a worker's thread
+    /// or event loop cannot be created. Any error that `service` returns.
     pub async fn start(
         limits: Limits,
         service: impl Fn() -> io::Result<S> + Send + Sync + 'static,
@@ -305,8 +307,8 @@ impl<S: Application> Server<S> {
         })
     }
 
-    /// Serves a listener until `shutdown` completes. Then drains: returns when no request is in flight, at
-    /// the latest after the drain timeout.
+    /// Serves a listener until `shutdown` completes, then drains. Returns when no request is in flight,
+    /// or when the drain timeout expires.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let pending = Cell::new(None);
         let mut making_room = pin!(self.room.make(&self.hands, &self.errors));
@@ -341,7 +343,7 @@ impl<S: Application> Server<S> {
     }
 
     /// Accepts connections and hands each one to the least-loaded worker. Runs forever. Cancel-safe: a
-    /// connection that waits for a place is in `pending`.
+    /// connection that waits for a place is kept in `pending`.
     async fn accept(
         &self,
         listener: &TcpListener,
@@ -351,7 +353,7 @@ impl<S: Application> Server<S> {
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
-                // The client has gone before its connection was accepted.
+                // The client went away before its connection was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                     sleep(Duration::from_millis(1)).await;
                     continue;
@@ -366,8 +368,8 @@ impl<S: Application> Server<S> {
                     continue;
                 }
             };
-            // A listener that [`listen`] has not made may lack the option, and a system may not pass it on.
-            // On macOS setting it fails if the client has already gone.
+            // A listener that [`listen`] did not create may lack `TCP_NODELAY`, and some systems do not
+            // pass it on. On macOS, setting it fails if the client has already gone.
             let inherits = match inherits_nodelay {
                 Some(inherits) => inherits,
                 None => *inherits_nodelay.insert(stream.nodelay().unwrap_or(false)),
@@ -396,8 +398,8 @@ impl<S: Application> Server<S> {
         }
     }
 
-    /// Serves the pending connection, closes new and idle ones, and waits until none is left. A lingering
-    /// connection has nothing in flight, so it gets only a moment.
+    /// Serves the pending connection, closes new and idle ones, and waits until none is left. A
+    /// lingering connection has nothing in flight, so it gets no more than [`LINGER_GRACE`].
     async fn drain(&self, pending: Option<(TcpStream, SocketAddr)>) {
         if let Some((stream, peer)) = pending
             && let Some(place) = self.room.place(&self.hands).await
@@ -420,7 +422,8 @@ impl<S: Application> Server<S> {
     }
 }
 
-/// The time `duration` after `start`, or one so far away that it makes no difference.
+/// Returns the time `duration` after `start`. Longer than a century counts as a century, so the sum
+/// cannot overflow.
 fn after(start: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
     start + duration.min(CENTURY)

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hyper::http::Extensions;
 use tokio::sync::Notify;
 
-/// A response extension that makes a response the last on its connection. For requests after which the
-/// client and the server may disagree about where the next one begins.
+/// A response extension that makes a response the last on its connection. Use it when client and server
+/// may disagree about where the next request begins.
 #[derive(Clone, Copy, Debug)]
 pub struct LastResponse;
 
-/// Why a response carries `Connection: close`. What the client itself asked for
-/// (`Connection: close`, HTTP/1.0) is hyper's to follow.
+/// Why a response carries `Connection: close`. hyper itself closes the connection when the client asks
+/// for it (`Connection: close`, HTTP/1.0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The request has a transfer coding. Request smuggling: hyper accepts codings and chunks that other
@@ -33,23 +33,23 @@ pub(crate) enum Reason {
 pub(crate) struct Closing {
     is_draining: AtomicBool,
     drain: Arc<Notify>,
-    /// How many responses are still to be the last on their connections, so that others get their seats.
+    /// How many of the next responses are to be the last on their connections, to free seats.
     wanted: AtomicUsize,
 }
 
 impl Closing {
-    /// The drain begins: every response is the last on its connection, and streams end.
+    /// Begins the drain: from now on every response is the last on its connection, and streams end.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
         self.drain.notify_waiters();
     }
 
-    /// Whether the drain has begun.
+    /// Returns whether the drain has begun.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// Completes when the drain begins, or has begun.
+    /// Completes once the drain has begun.
     pub(crate) fn drained(this: &Arc<Self>) -> impl Future<Output = ()> + 'static {
         let begins = Arc::clone(&this.drain).notified_owned();
         let this = Arc::clone(this);
@@ -60,12 +60,12 @@ impl Closing {
         }
     }
 
-    /// Makes the next `count` responses the last on their connections. 0 takes this back.
+    /// Makes the next `count` responses the last on their connections. 0 cancels this.
     pub(crate) fn want(&self, count: usize) {
         self.wanted.store(count, Ordering::Relaxed);
     }
 
-    /// Why this response is the last, if it is.
+    /// Returns why this response is the last on its connection, or `None` if it is not.
     pub(crate) fn reason(
         &self,
         has_transfer_coding: bool,

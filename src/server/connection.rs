@@ -14,11 +14,11 @@
 //! | busy | hyper's buffers, a seat | the limits of [`exchange`](super::exchange) | in the middle of a head, after 1 s |
 //! | warm | hyper's buffers, a seat | 1 s: parked | after 10 ms |
 //! | parked | a bare socket, a seat | the idle timeout | after 10 ms |
-//! | lingering | a bare socket; its seat, if as many linger as there are seats | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a seat that lingers or a descriptor, after 0.2 s |
+//! | lingering | a bare socket; also its seat, while as many others linger as there are seats | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a lingering connection that holds a seat, or for a descriptor, after 0.2 s |
 //!
-//! Idle connections are the warm and the parked ones. A connection with unread bytes is not idle. A
-//! connection that is cut in the middle of something, or whose client has not taken its last response, is
-//! reset instead of closed: nothing of it stays with the kernel.
+//! Warm and parked connections are idle. A connection with unread bytes is not idle. A connection that
+//! is cut in the middle of a step, or whose client has not taken its last response, is reset instead of
+//! closed. A reset leaves nothing behind in the kernel.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -45,20 +45,20 @@ use super::{Application, after};
 /// for a response.
 const MAX_LINGER_LEN: usize = 32 * 1024 * 1024;
 
-/// Bytes that are read from a new connection at first, before it has hyper's buffers: enough for most
-/// heads.
+/// The length of the first read from a new connection, which has none of hyper's buffers yet. It is
+/// enough for most heads.
 const FIRST_READ_LEN: usize = 4 * 1024;
 
-/// Bytes discarded at a time.
+/// Bytes discarded per read.
 const LINGER_BUFFER_LEN: usize = 8 * 1024;
 
-/// Bytes discarded in one turn: other connections wait no longer than this takes.
+/// Bytes discarded per turn. After that, other connections have theirs.
 const LINGER_TURN_LEN: usize = 64 * 1024;
 
 /// How often to check whether a client that has closed its side has taken the last response.
 const TAKEN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The response to an HTTP/2 preface, for which hyper writes none.
+/// The response to an HTTP/2 preface. hyper itself sends none.
 const HTTP_1_ONLY: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -75,9 +75,10 @@ pub(crate) struct Connection<S: Application> {
 enum End {
     /// Every request has its response. There may be more requests.
     Idle,
-    /// The last response is written.
+    /// The last response is written, or the client has gone.
     Last,
-    /// The client has gone or was cut.
+    /// The connection was cut: the client was late, or another connection needed its seat or its
+    /// descriptor.
     Closed,
 }
 
@@ -98,17 +99,17 @@ impl<S: Application> Connection<S> {
         }
     }
 
-    /// Serves until either side ends the connection. A new or parked connection holds its socket, this
-    /// future and itself, but no buffer.
+    /// Serves until either side ends the connection. A new or parked connection holds its socket and
+    /// this future, but no buffer.
     pub(crate) async fn serve(mut self: Box<Self>, place: Place) {
         let first = self
-            .silent(State::New, Instant::now(), |cx| self.poll_first(cx))
+            .wait_readable(State::New, Instant::now(), |cx| self.poll_first(cx))
             .await;
         let Some(first) = first else {
             return;
         };
-        // The time for the first head begins with its first byte, and includes waiting for a seat.
-        // Otherwise each half head would hold a seat for the whole time, one after the other.
+        // The time limit for the first head starts at its first byte, and includes the wait for a seat.
+        // Otherwise half heads could hold a seat for the whole time limit, one after another.
         let deadline = after(Instant::now(), self.worker.limits().step_timeout);
         let (seat, unread) = match first {
             Some(seat_and_bytes) => seat_and_bytes,
@@ -125,8 +126,9 @@ impl<S: Application> Connection<S> {
         }
     }
 
-    /// Waits for the first bytes. If a seat is free, takes it and reads them: a read costs no more than a
-    /// look. Otherwise, and at the end of the stream, returns `None` and leaves the bytes with the kernel.
+    /// Waits for the first bytes. If a seat is free, takes it and reads them: a read costs no more than
+    /// a peek. Otherwise, or at the end of the stream, returns `None` and leaves the bytes in the
+    /// kernel.
     fn poll_first(&self, cx: &mut Context<'_>) -> Poll<Option<(Seat, Bytes)>> {
         let Some(seat) = self.worker.room.free_seat() else {
             let mut space = [0];
@@ -135,24 +137,25 @@ impl<S: Application> Connection<S> {
         };
         let mut space = [const { MaybeUninit::uninit() }; FIRST_READ_LEN];
         let mut buffer = ReadBuf::uninit(&mut space);
-        // The next read meets the end, or an error, again.
+        // An error or the end of the stream shows again at the next read.
         let _ = ready!(poll_read(&self.stream, cx, &mut buffer));
         let has_bytes = !buffer.filled().is_empty();
         Poll::Ready(has_bytes.then(|| (seat, Bytes::copy_from_slice(buffer.filled()))))
     }
 
-    /// Serves requests. Returns whether the last response is written.
+    /// Serves requests. Returns whether the connection is to linger; if not, it is already set to
+    /// reset.
     async fn seated(&self, mut exchange: Box<Exchange<S, Socket>>) -> bool {
         loop {
             let end = self.busy(exchange).await;
-            self.worker.idle.cool(&self.slot);
+            self.worker.idle.leave_warm(&self.slot);
             match end {
                 End::Idle => {}
                 End::Last => return true,
                 End::Closed => return false,
             }
             let readable = self
-                .silent(State::Parked, self.slot.idle_since(), |cx| {
+                .wait_readable(State::Parked, self.slot.idle_since(), |cx| {
                     self.stream.poll_read_ready(cx)
                 })
                 .await;
@@ -163,9 +166,10 @@ impl<S: Application> Connection<S> {
         }
     }
 
-    /// Waits until there is something to read, which may be the end or an error, as a new or a parked
-    /// connection. Returns what `poll_readable` does, or `None` if the connection is to close.
-    async fn silent<T>(
+    /// Waits as a new or a parked connection until there is something to read. That may be the end of
+    /// the stream or an error. Returns the result of `poll_readable`, or `None` if the connection is to
+    /// close.
+    async fn wait_readable<T>(
         &self,
         state: State,
         since: Instant,
@@ -219,7 +223,7 @@ impl<S: Application> Connection<S> {
         .await
     }
 
-    /// Runs hyper until the connection is idle and has no warm place, or has ended.
+    /// Runs hyper until the connection is idle and may not stay warm, or until it ends.
     async fn busy(&self, mut exchange: Box<Exchange<S, Socket>>) -> End {
         let idle = &self.worker.idle;
         loop {
@@ -258,7 +262,7 @@ impl<S: Application> Connection<S> {
                 }
                 Event::Ended => End::Last,
                 Event::Http2 => {
-                    // The client gets it, or has gone.
+                    // Written if possible: the client may have gone.
                     let _ = self.stream.try_write(HTTP_1_ONLY);
                     End::Last
                 }
@@ -276,17 +280,17 @@ impl<S: Application> Connection<S> {
         Box::new(Exchange::new(socket, self.peer, engine, unread, deadline))
     }
 
-    /// Closes our side. An error means that the client has gone, which the next read meets as well.
+    /// Closes our side. An error means that the client has gone. The next read shows that too.
     fn close_writing(&mut self) {
-        // No exchange has it any more, and to shut it down never waits.
+        // No exchange holds the stream any more, and shutting it down never waits.
         if let Some(stream) = Rc::get_mut(&mut self.stream) {
             let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }
 
-    /// Makes the connection close without leaving anything with the kernel.
+    /// Makes the close a reset, which leaves nothing behind in the kernel.
     fn reset(&self) {
-        // Otherwise it closes like any other.
+        // If this fails, it closes like any other connection.
         let _ = self.stream.set_zero_linger();
     }
 
@@ -294,8 +298,8 @@ impl<S: Application> Connection<S> {
     /// response would be lost with it. So this reads and discards what the client still sends, until the
     /// client has closed its side and has taken everything.
     ///
-    /// If the client is late, or others need the descriptor, the connection is reset: what the client has
-    /// not taken does not stay with the kernel.
+    /// If the client is late, or another connection needs the seat or the descriptor, the connection is
+    /// reset: what the client has not taken does not stay in the kernel.
     async fn linger(&self, seat: Seat) {
         let mut lingering = pin!(self.worker.room.linger(seat));
         let mut right = None;
@@ -365,12 +369,12 @@ impl<S: Application> Connection<S> {
 
 impl<S: Application> Drop for Connection<S> {
     fn drop(&mut self) {
-        self.worker.idle.cool(&self.slot);
+        self.worker.idle.leave_warm(&self.slot);
         self.worker.idle.forget(&self.slot);
     }
 }
 
-/// Reads once, if there is something to read.
+/// Reads once, as soon as there is something to read.
 fn poll_read(
     stream: &TcpStream,
     cx: &mut Context<'_>,
@@ -383,9 +387,9 @@ fn poll_read(
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             read => {
                 if read.as_ref().is_ok_and(|len| (1..room).contains(len)) {
-                    // A read that does not fill its buffer has emptied the socket. Marking the socket so, by
-                    // an error made for it, saves the system call that would only find this out, as
-                    // tokio's own reads do.
+                    // A read that does not fill its buffer has emptied the socket. This artificial
+                    // error marks it as not readable, as tokio's own reads do. That saves a system call
+                    // that would find nothing.
                     let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
                     let _ = stream.try_io(Interest::READABLE, blocked);
                 }
@@ -395,13 +399,13 @@ fn poll_read(
     }
 }
 
-/// Whether the client has closed its side and has taken all that was written before ours was closed. Such
-/// a connection is over, and no longer has a peer.
+/// Returns whether the client has closed its side and has taken all that was written before ours was
+/// closed. Such a connection is over: its socket no longer has a peer.
 fn is_taken(stream: &TcpStream) -> bool {
     stream.peer_addr().is_err()
 }
 
-/// A socket that hyper has, and that can be watched meanwhile.
+/// The socket as hyper has it. The connection keeps another handle, to watch it meanwhile.
 #[derive(Clone)]
 struct Socket(Rc<TcpStream>);
 

@@ -1,8 +1,8 @@
-//! One run of hyper over a connection: requests in, responses out, and at every moment it is known what
-//! the connection waits for.
+//! One run of hyper over a connection: requests in, responses out. At every moment it is known what the
+//! connection waits for.
 //!
-//! The exchange wraps the service and the content, so that it counts instead of guessing. It waits for
-//! exactly one of these:
+//! The exchange wraps the service and the content, so that it counts requests and responses instead of
+//! guessing from reads and writes. It waits for exactly one of these:
 //!
 //! | waits for | while | limited by |
 //! |---|---|---|
@@ -13,10 +13,11 @@
 //! | the client, to take a response, or one part of a stream | the kernel has no room for more | [`Limits::step_timeout`] |
 //! | a stream's next part | a response of unknown length has nothing to send | [`StreamLimit`] |
 //!
-//! hyper never holds more than [`MAX_HEAD_LEN`] of what is to become a head. The exchange hands over no
-//! more than that before a request. Behind a request it hands over nothing while hyper may hold the
-//! beginning of another head; that beginning goes to a fresh run of hyper. What hyper writes is kept until
-//! it reads on or its turn ends, up to 4 KiB, so that pipelined requests get their responses at once.
+//! hyper never holds more than [`MAX_HEAD_LEN`] of a head, because the exchange hands over no more than
+//! that before a request. After a request, hyper may hold the beginning of another head. While that is
+//! so, the exchange hands over nothing more, and the beginning goes to a fresh run of hyper. What hyper
+//! writes is held, up to 4 KiB, until hyper reads again or its turn ends. So the responses to pipelined
+//! requests are written together.
 //!
 //! [`Limits::step_timeout`]: super::Limits::step_timeout
 //! [`Limits::answer_timeout`]: super::Limits::answer_timeout
@@ -42,26 +43,27 @@ use super::{Application, Engine, Observed, after};
 /// The longest request head, in bytes: request line, fields and the empty line. A longer one gets 431.
 pub const MAX_HEAD_LEN: usize = 16 * 1024;
 
-/// Bytes of content read at a time: one less than hyper's buffer begins with. A read that fills the buffer
-/// makes hyper double it, which only heads may do. A client that has sent a head of over 8 KiB probably
-/// sends another one, and hyper parses a head twice if it takes two reads.
+/// The most bytes of content per read: one less than the initial size of hyper's buffer. A read that
+/// fills the buffer makes hyper double it, and only heads may do that. For them it pays: a client that
+/// has sent one head of over 8 KiB probably sends another, and hyper parses a head twice if it arrives
+/// in two reads.
 const MAX_CONTENT_READ_LEN: usize = 8 * 1024 - 1;
 
-/// The most bytes that wait to be written together: about sixteen responses, and hyper serves sixteen
-/// pipelined requests in one turn.
+/// The most bytes that wait to be written together. About sixteen responses fit, and hyper serves
+/// sixteen pipelined requests per turn.
 const MAX_HELD_LEN: usize = 4 * 1024;
 
-/// What an exchange runs over: a handle, of which hyper has one and the exchange another.
+/// What an exchange runs over: a handle to a stream. hyper has one, and the exchange keeps a clone.
 pub trait Transport: AsyncRead + AsyncWrite + Clone + Unpin {
-    /// Completes when the connection breaks. While a handler waits nothing else notices: hyper does not read
-    /// then, and a client may rightly have closed its sending side.
+    /// Completes when the connection breaks. While a handler waits, nothing else notices: hyper does
+    /// not read then, and a client may close its sending side before it has its response.
     fn broken(&self) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
 /// One connection while hyper has it.
 ///
-/// Costs up to twice [`MAX_HEAD_LEN`] for the read buffer, and about half as much again for responses that
-/// the client does not take. A connection that waits for a request should rather hold the bare stream.
+/// Takes up to twice [`MAX_HEAD_LEN`] for the read buffer, and about half as much again for responses
+/// that the client does not take. A connection that waits for a request should hold only the stream.
 pub struct Exchange<S: Application, IO: Transport> {
     hyper: http1::Connection<TokioIo<Metered<IO>>, Counted<S>>,
     /// How hyper has ended, if it has. The client may still have to take what was written before.
@@ -73,7 +75,7 @@ pub struct Exchange<S: Application, IO: Transport> {
     deadline: Option<Deadline>,
 }
 
-/// When a step of the client is late. Most steps are over before a timer is needed.
+/// When a step of the client is overdue. Most steps are over before they need a timer.
 struct Deadline {
     wait: Wait,
     end: Instant,
@@ -103,8 +105,8 @@ pub enum Event {
     /// Every response is written, and no byte of a head has arrived. The exchange may be polled again, or
     /// taken apart.
     Idle,
-    /// hyper may hold the beginning of a head, or has been handed all that its buffer should hold. The
-    /// exchange is to be taken apart. What it leaves goes to a fresh exchange.
+    /// hyper may hold the beginning of a head, or has been handed as much as its buffer may hold. The
+    /// caller takes the exchange apart, and passes what is left to a fresh one.
     Restart,
     /// The client has exceeded the time limit for sending a head or taking a response.
     Overdue,
@@ -114,7 +116,7 @@ pub enum Event {
     Ended,
 }
 
-/// What the client is to do, and how many requests or responses came before.
+/// What the client must do, and how many requests or responses came before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
     Head { requests: u64 },
@@ -122,8 +124,8 @@ enum Wait {
 }
 
 impl<S: Application, IO: Transport> Exchange<S, IO> {
-    /// Begins with `io`. `unread` has been read from it before, and begins a head, which is late after
-    /// `deadline`.
+    /// Starts hyper on `io`. `unread` is what was read from it before. `deadline` is when the first
+    /// head is overdue; with `None`, its time starts with its first byte.
     pub fn new(
         io: IO,
         peer: SocketAddr,
@@ -176,11 +178,11 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
                 parts: self.progress.parts.get(),
             }
         } else if self.progress.is_over() {
-            // hyper goes on while something holds the content of the request. The rest of that content
-            // must not go to a fresh run, where it would be taken for a head.
+            // hyper does not end while something holds the content of the request. The rest of that
+            // content must not go to a fresh run, which would take it for a head.
             return Poll::Ready(Event::Ended);
         } else if self.progress.is_serving() || !self.progress.is_read_blocked.get() {
-            // It waits for a handler, or hyper yields to other tasks. Each of them wakes this task.
+            // It waits for a handler, or hyper has yielded to other tasks. Both wake this task.
             self.deadline = None;
             return Poll::Pending;
         } else if self.progress.is_full.get() {
@@ -203,12 +205,13 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         deadline.poll(cx).map(|()| Event::Overdue)
     }
 
-    /// How many requests it has dispatched.
+    /// Returns how many requests have been dispatched.
     pub fn requests(&self) -> u64 {
         self.progress.requests.get()
     }
 
-    /// When the head that the exchange waits for began to arrive. `None` if it waits for something else.
+    /// Returns when the head that the exchange waits for began to arrive. `None` if it waits for
+    /// something else.
     pub fn head_since(&self) -> Option<Instant> {
         match &self.deadline {
             Some(deadline) if matches!(deadline.wait, Wait::Head { .. }) => {
@@ -221,7 +224,7 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
     /// Takes apart an exchange that is idle or to be restarted. Returns the stream, and the bytes that were
     /// read but not consumed: the beginning of a head.
     pub fn into_parts(mut self) -> (IO, Bytes) {
-        // Asked to end, hyper ends an idle connection at once. This is what gets ready here.
+        // When asked to end, hyper ends an idle connection at once: this poll completes.
         Pin::new(&mut self.hyper).graceful_shutdown();
         let _ended = self
             .hyper
@@ -230,13 +233,13 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         (self.io, parts.read_buf)
     }
 
-    /// The stream of an exchange that has ended.
+    /// Returns the stream of an exchange that has ended.
     pub fn into_stream(self) -> IO {
         self.io
     }
 
-    /// How an exchange ends after an error of hyper. What hyper rejects while it parses never reaches the
-    /// service, so this is the only place that reports it.
+    /// Returns how the exchange ends after an error from hyper. A request that hyper cannot parse never
+    /// reaches the service, so only this function reports it.
     fn failed(&self, error: &hyper::Error) -> Event {
         let status = if error.is_parse_too_large() {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -260,14 +263,14 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
     }
 }
 
-/// The one place that sets up hyper. Everything else is hyper's default: at most 100 fields, and `Date` in
-/// every response.
+/// Configures hyper, in this place only. The rest is hyper's default: at most 100 fields per head, and
+/// `Date` in every response.
 fn http() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // A client may close its sending side before it has its response.
         .half_close(true)
-        // A timer for each request costs. `Exchange` sets one when a client makes it wait.
+        // A timer for each request is expensive. `Exchange` sets one only when a client makes it wait.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_LEN)
         .max_header_size(MAX_HEAD_LEN)
@@ -283,11 +286,11 @@ pub(super) struct Progress {
     pub(super) requests: Cell<u64>,
     /// How many responses were handed to hyper.
     pub(super) responses: Cell<u64>,
-    /// A request was dispatched, and its response is not yet handed over.
+    /// A request was dispatched, and its response is not yet handed to hyper.
     pub(super) is_in_flight: Cell<bool>,
     /// The handler of the request in flight waits.
     pub(super) is_handler_waiting: Cell<bool>,
-    /// The last response is a stream. The client has its time for each part of it.
+    /// The last response is a stream. The time limit of a step applies to each part of it.
     pub(super) is_stream: Cell<bool>,
     /// How many parts of streams were written.
     parts: Cell<u64>,
@@ -295,7 +298,7 @@ pub(super) struct Progress {
     pub(super) is_sending: Cell<bool>,
     /// hyper has not written all that it was handed.
     pub(super) is_unflushed: Cell<bool>,
-    /// The response that was handed to hyper last is the last one on the connection.
+    /// The most recent response is the last one on the connection.
     pub(super) is_last: Cell<bool>,
     /// The last request has content, which hyper may be reading.
     pub(super) has_content: Cell<bool>,
@@ -303,7 +306,7 @@ pub(super) struct Progress {
     pub(super) has_dispatched: Cell<bool>,
     /// How many bytes hyper was handed since then.
     burst: Cell<usize>,
-    /// They end in an empty line. Behind a request, this means that hyper's buffer is empty.
+    /// Those bytes end in an empty line. After a request, this means that hyper's buffer is empty.
     is_whole: Cell<bool>,
     /// A read was denied: hyper's buffer holds enough, or may hold the beginning of another head.
     is_full: Cell<bool>,
@@ -311,29 +314,29 @@ pub(super) struct Progress {
     is_read_blocked: Cell<bool>,
     /// The last write found no room.
     pub(super) is_write_blocked: Cell<bool>,
-    /// What hyper has written, and the transport has not. Written before more is read, and at the end of each
-    /// turn.
+    /// What hyper has written, and the transport has not. It is written before more is read, and at the
+    /// end of each turn.
     held: RefCell<Vec<u8>>,
 }
 
 impl Progress {
-    /// Whether a request is in flight or a response has more to come.
+    /// Returns whether a request is in flight or a response has more to come.
     fn is_serving(&self) -> bool {
         self.is_in_flight.get() || self.is_sending.get()
     }
 
-    /// Whether the last response on the connection is written.
+    /// Returns whether the last response on the connection is written.
     fn is_over(&self) -> bool {
         self.is_last.get() && !self.is_serving() && !self.is_unflushed.get()
     }
 
-    /// How many bytes hyper may be handed now.
+    /// Returns how many bytes hyper may be handed now.
     fn allowance(&self) -> usize {
         if self.has_content.get() && (self.is_serving() || self.is_unflushed.get()) {
             return MAX_CONTENT_READ_LEN;
         }
         if self.has_dispatched.get() && self.is_whole.get() {
-            // hyper asks for more only when it can parse nothing more in its buffer.
+            // hyper reads again only when it can parse nothing more from its buffer.
             self.has_dispatched.set(false);
             self.has_content.set(false);
             self.burst.set(0);
@@ -354,7 +357,7 @@ impl Progress {
         let written = Pin::new(io).poll_write(cx, bytes);
         let was_blocked = self.is_write_blocked.replace(written.is_pending());
         if was_blocked && written.is_ready() {
-            // Reading and dispatching continue in a turn of their own.
+            // Reading and dispatching resume in a new turn.
             self.is_read_blocked.set(false);
             cx.waker().wake_by_ref();
         }
@@ -385,12 +388,13 @@ impl Progress {
     }
 }
 
-/// hyper's stream. It records in [`Progress`] what passes, and hands hyper no more than it may hold.
+/// The stream that hyper sees. It records in [`Progress`] what passes, and hands hyper no more than
+/// hyper may hold.
 struct Metered<IO> {
     io: IO,
     unread: Bytes,
     progress: Rc<Progress>,
-    /// Only while a handler, or the content of its response, has nothing to send.
+    /// Present only while hyper waits for a handler, or for the content of its response.
     broken: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
@@ -457,7 +461,7 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.progress.is_write_blocked.get() {
-            // Backpressure: hyper dispatches no further request while this waits.
+            // Backpressure: hyper dispatches no further request while this is pending.
             ready!(this.progress.poll_write_held(&mut this.io, cx))?;
         }
         this.progress.is_unflushed.set(false);

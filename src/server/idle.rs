@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::after;
 
-/// Warm connections per worker. They keep hyper and its buffers, about 18 KiB each: taking them apart
-/// after every response would cost a busy connection a sixth of its speed.
+/// The most warm connections per worker. Each keeps hyper and its buffers, about 18 KiB. Giving them up
+/// after every response would cost an active connection a sixth of its throughput.
 const MAX_WARM: usize = 64;
 
 /// How long an idle connection may stay warm.
@@ -20,19 +20,19 @@ const WARM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a connection must have been idle before it may be evicted. The next request of an active
 /// client may be on its way.
-const IDLE_REST: Duration = Duration::from_millis(10);
+const MIN_IDLE_TIME: Duration = Duration::from_millis(10);
 
 /// How long a head must have been arriving before its connection may be evicted.
-const HEAD_REST: Duration = Duration::from_secs(1);
+const MIN_HEAD_TIME: Duration = Duration::from_secs(1);
 
-/// How long a new connection must have been silent before it may be evicted. There are as many places
-/// as seats, so silent connections that arrive more slowly than twice that number per second never fill
-/// them.
-const NEW_REST: Duration = Duration::from_millis(500);
+/// How long a connection must have been new before it may be evicted. New connections that send nothing
+/// can fill the places only if they arrive at a rate of more than twice the number of places per
+/// second.
+const MIN_NEW_TIME: Duration = Duration::from_millis(500);
 
 /// How long a connection must have been lingering before it may be evicted. Its last responses may be on
 /// their way.
-const LINGER_REST: Duration = Duration::from_millis(200);
+const MIN_LINGER_TIME: Duration = Duration::from_millis(200);
 
 /// What a connection is doing. [`connection`](super::connection) has the whole picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,12 +51,12 @@ pub(crate) enum State {
     Lingering,
 }
 
-/// What another connection lacks.
+/// What another connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// One of the connections served at once.
+    /// A seat: the right to be served.
     Seat,
-    /// One of the places for new connections.
+    /// A place: the right to be new, or to wait for a seat.
     Place,
     /// The right to linger without a seat.
     Lingering,
@@ -65,13 +65,13 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// The states in which a connection may be evicted for this need, first choice first, and how long it
-    /// must have been in them.
+    /// The states in which a connection may be evicted for this need, first choice first, each with the
+    /// time that the connection must have been in it.
     fn choices(self) -> &'static [(&'static [State], Duration)] {
-        const IDLE: (&[State], Duration) = (&[State::Warm, State::Parked], IDLE_REST);
-        const HEAD: (&[State], Duration) = (&[State::Head], HEAD_REST);
-        const NEW: (&[State], Duration) = (&[State::New], NEW_REST);
-        const LINGERING: (&[State], Duration) = (&[State::Lingering], LINGER_REST);
+        const IDLE: (&[State], Duration) = (&[State::Warm, State::Parked], MIN_IDLE_TIME);
+        const HEAD: (&[State], Duration) = (&[State::Head], MIN_HEAD_TIME);
+        const NEW: (&[State], Duration) = (&[State::New], MIN_NEW_TIME);
+        const LINGERING: (&[State], Duration) = (&[State::Lingering], MIN_LINGER_TIME);
         match self {
             Self::Seat => &[IDLE, HEAD],
             Self::Place => &[NEW],
@@ -81,13 +81,13 @@ impl Need {
     }
 }
 
-/// What a worker knows of one connection.
+/// What a worker knows about one connection.
 pub(crate) struct Slot {
     id: u64,
     state: Cell<State>,
-    /// Since when it has been in this state.
+    /// When it entered this state.
     since: Cell<Instant>,
-    /// Whether it has one of the [`MAX_WARM`] warm places, which it keeps while it is busy.
+    /// Whether it is one of the [`MAX_WARM`] that keep their buffers. It stays one while it is busy.
     is_kept_warm: Cell<bool>,
     notice: Cell<Option<Notice>>,
     waker: RefCell<Option<Waker>>,
@@ -96,19 +96,19 @@ pub(crate) struct Slot {
 /// What a worker asks of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Notice {
-    /// To give its buffers back.
+    /// To give up its buffers.
     Park,
-    /// To close. An idle connection with unread bytes does not.
+    /// To close. An idle connection with unread bytes serves them instead.
     Close,
 }
 
 impl Slot {
-    /// Since when the connection has been in its state.
+    /// When the connection entered its state.
     pub(crate) fn since(&self) -> Instant {
         self.since.get()
     }
 
-    /// Since when the connection has been idle, if it is idle now.
+    /// When the connection became idle: the time that it became warm, or else now.
     pub(crate) fn idle_since(&self) -> Instant {
         if self.state.get() == State::Warm {
             self.since.get()
@@ -117,7 +117,7 @@ impl Slot {
         }
     }
 
-    /// Whether the connection is asked to close.
+    /// Returns whether the connection has been asked to close.
     pub(crate) fn must_close(&self) -> bool {
         self.notice.get() == Some(Notice::Close)
     }
@@ -138,19 +138,19 @@ impl Slot {
     }
 }
 
-/// A connection that may be evicted: its rank, and since when it has been in its state. The lowest rank
-/// comes first, then the earliest time.
+/// A connection that may be evicted: its rank, and when it entered its state. The lowest rank comes
+/// first, then the earliest time.
 pub(crate) type Candidate = (usize, Instant);
 
-/// A state, since when, and the slot's number. `None` is before every time.
+/// A state, when it was entered, and the slot's number. `None` sorts before every time.
 type Key = (State, Option<Instant>, u64);
 
 /// The connections of a worker.
 #[derive(Default)]
 pub(crate) struct Idle {
     next_id: Cell<u64>,
-    /// The connections in a state that lasts, by state and time. Without the warm ones, whose state changes
-    /// with each request.
+    /// The new, parked and lingering connections and those in the middle of a head, by state and time.
+    /// The warm ones are not here, because their state changes with each request.
     lasting: RefCell<BTreeMap<Key, Rc<Slot>>>,
     /// The connections that keep their buffers, idle or not.
     warm: RefCell<Vec<Rc<Slot>>>,
@@ -158,7 +158,7 @@ pub(crate) struct Idle {
 }
 
 impl Idle {
-    /// Watches one more connection.
+    /// Creates the slot of one more connection.
     pub(crate) fn slot(&self) -> Rc<Slot> {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
@@ -172,15 +172,15 @@ impl Idle {
         })
     }
 
-    /// A connection is in the middle of a request or a response, or waits for a seat. Whatever it was asked
-    /// before no longer counts.
+    /// Marks a connection as in the middle of a request or a response, or as waiting for a seat.
+    /// Cancels what it was asked before.
     pub(crate) fn busy(&self, slot: &Slot) {
         self.forget(slot);
         slot.state.set(State::Busy);
         slot.notice.set(None);
     }
 
-    /// A connection has been new, parked, lingering or in the middle of a head since `since`. The waker
+    /// Marks a connection as new, parked, lingering or in the middle of a head since `since`. The waker
     /// wakes it when it is asked for something.
     pub(crate) fn enter(&self, slot: &Rc<Slot>, state: State, since: Instant, waker: &Waker) {
         if slot.state.get() == state && slot.since.get() == since {
@@ -202,7 +202,7 @@ impl Idle {
             .insert((state, Some(since), slot.id), Rc::clone(slot));
     }
 
-    /// Whether a connection that has just become idle may keep its buffers.
+    /// Marks a connection that has just become idle as warm. Returns whether it may keep its buffers.
     pub(crate) fn keep_warm(&self, slot: &Rc<Slot>, waker: &Waker) -> bool {
         if slot.notice.get().is_some() || self.is_closing.get() {
             return false;
@@ -224,8 +224,8 @@ impl Idle {
         true
     }
 
-    /// A connection has given its buffers back.
-    pub(crate) fn cool(&self, slot: &Rc<Slot>) {
+    /// Notes that a connection has given up its buffers.
+    pub(crate) fn leave_warm(&self, slot: &Rc<Slot>) {
         if slot.is_kept_warm.take() {
             self.warm
                 .borrow_mut()
@@ -233,7 +233,7 @@ impl Idle {
         }
     }
 
-    /// A connection is gone, or leaves its state.
+    /// Removes a connection that is gone, or that leaves its state.
     pub(crate) fn forget(&self, slot: &Slot) {
         if matches!(
             slot.state.get(),
@@ -244,7 +244,7 @@ impl Idle {
         }
     }
 
-    /// The best connection to evict, if there is one.
+    /// Returns the best connection to evict, if there is one.
     pub(crate) fn candidate(&self, need: Need) -> Option<Candidate> {
         self.evictable(need).map(|(candidate, _)| candidate)
     }
@@ -275,8 +275,8 @@ impl Idle {
     }
 
     /// Closes connections that have been new or idle for `timeout`, or lingering for `linger_timeout`;
-    /// parks warm ones that have been idle for [`WARM_TIMEOUT`]. Returns when the time of the next
-    /// connection is up, if nothing changes.
+    /// parks warm ones that have been idle for [`WARM_TIMEOUT`]. Returns when the next of these times
+    /// is up, if nothing changes.
     pub(crate) fn sweep(
         &self,
         now: Instant,
@@ -320,15 +320,15 @@ impl Idle {
     fn evictable(&self, need: Need) -> Option<(Candidate, Rc<Slot>)> {
         let now = Instant::now();
         let mut choices = need.choices().iter().enumerate();
-        choices.find_map(|(rank, &(states, rest))| {
+        choices.find_map(|(rank, &(states, min_time))| {
             let longest = states.iter().filter_map(|&state| self.longest(state));
             let slot = longest.min_by_key(|slot| slot.since())?;
-            let has_rested = now.saturating_duration_since(slot.since()) >= rest;
-            has_rested.then(|| ((rank, slot.since()), slot))
+            let is_long_enough = now.saturating_duration_since(slot.since()) >= min_time;
+            is_long_enough.then(|| ((rank, slot.since()), slot))
         })
     }
 
-    /// The connection that has been in this state longest, of those that are not asked to close.
+    /// Returns the connection that has been in this state longest and has not been asked to close.
     fn longest(&self, state: State) -> Option<Rc<Slot>> {
         if state == State::Warm {
             let warm = self.warm.borrow();
@@ -342,7 +342,7 @@ impl Idle {
         (first == state).then(|| Rc::clone(slot))
     }
 
-    /// Asks once. The connection is no longer counted, and decides itself.
+    /// Asks a connection to close, once. It is no longer tracked, and decides for itself.
     fn close(&self, slot: &Slot) {
         self.forget(slot);
         slot.ask(Notice::Close);

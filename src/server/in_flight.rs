@@ -1,5 +1,5 @@
-//! One request, from its dispatch until hyper has its response: what it waits for, how long it may wait,
-//! and what becomes of its response.
+//! One request, from its dispatch until hyper has its response: what it waits for, how long it may
+//! wait, and how its response is finished.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,13 +32,13 @@ pub struct StreamLimit(pub Duration);
 /// The content of a request. Before a handler asks for it, none of it is read and no `100 Continue` is
 /// sent.
 ///
-/// Waiting for it is limited by [`Limits::step_timeout`](super::Limits::step_timeout) in all. A handler that
-/// waits longer is dropped, and the client gets 408.
+/// A handler may wait for content for [`Limits::step_timeout`](super::Limits::step_timeout) in all. If
+/// it would wait longer, it is dropped and the client gets 408.
 #[derive(Debug)]
 pub struct Content {
     incoming: Incoming,
     peer: SocketAddr,
-    /// `None` where there is no content.
+    /// `None` if there is no content.
     state: Option<Arc<ContentState>>,
 }
 
@@ -53,8 +53,8 @@ impl ContentState {
     const AWAITED: u8 = 1;
     /// The handler has all of it.
     const COMPLETE: u8 = 2;
-    /// The handler does not want the rest. hyper skips what has arrived, and ends the connection if that is
-    /// not all.
+    /// The handler does not want the rest. hyper skips what has arrived, and closes the connection if
+    /// more is to come.
     const DROPPED: u8 = 3;
 
     fn is(&self, state: u8) -> bool {
@@ -116,7 +116,7 @@ impl Body for Content {
     }
 }
 
-/// The application as hyper sees it: calls it, and counts.
+/// The service that hyper sees. It calls the application, and counts.
 pub(super) struct Counted<S> {
     engine: Rc<Engine<S>>,
     progress: Rc<Progress>,
@@ -179,7 +179,7 @@ impl<S: Application> Service<Request<Incoming>> for Counted<S> {
     }
 }
 
-/// What the observer gets of a request, kept because the handler consumes the request.
+/// What the observer needs of a request. It is kept because the handler consumes the request.
 struct Seen {
     method: Method,
     target: Uri,
@@ -195,10 +195,10 @@ enum Party {
 
 /// A request in flight.
 pub(super) struct InFlight<S: Application> {
-    /// The application's future. Dropped when it is late.
+    /// The application's future. Dropped when it completes or is late.
     work: Option<S::Future>,
-    /// A finished response, held back until the client has taken the one before it, or until hyper has looked
-    /// for the rest of the content.
+    /// A finished response. It is held back until the client has taken the previous one, or until hyper
+    /// has looked for the rest of the content.
     held: Option<Response<Outgoing<S::Body>>>,
     /// The handler had dropped the content before hyper's last read.
     skips_content: bool,
@@ -208,7 +208,8 @@ pub(super) struct InFlight<S: Application> {
     has_transfer_coding: bool,
     content: Option<Arc<ContentState>>,
     seen: Option<Seen>,
-    /// Only while the handler waits: what it waits for, since when, and the rest of the time for that.
+    /// Present only while the handler waits: the party whose time runs, since when, and the timer for
+    /// what is left of that time.
     timer: Option<(Party, Instant, Pin<Box<Sleep>>)>,
     /// How long the client may still take to send content.
     content_left: Duration,
@@ -233,8 +234,8 @@ impl<S: Application> Future for InFlight<S> {
         };
         let is_dropped = this.has_content_in(ContentState::DROPPED);
         if is_dropped && !this.skips_content {
-            // Only hyper knows whether the rest has arrived, and finds out when it reads again. A response
-            // before that would not say that it is the last one.
+            // Only hyper can find out whether the rest has arrived, and does so when it reads again.
+            // Before that, hyper would send the response without `Connection: close`.
             this.skips_content = true;
             this.held = Some(response);
             cx.waker().wake_by_ref();
@@ -242,8 +243,7 @@ impl<S: Application> Future for InFlight<S> {
         }
         let progress = &this.progress;
         if progress.is_write_blocked.get() {
-            // Backpressure: beside what is already written, one response waits here, however many requests
-            // are pipelined.
+            // Backpressure: one response waits here, however many requests are pipelined.
             this.held = Some(response);
             return Poll::Pending;
         }
@@ -294,8 +294,8 @@ impl<S: Application> InFlight<S> {
         Poll::Ready(self.last(response))
     }
 
-    /// Completes with the party that is late. Each party has its own time, which stands still while the
-    /// request waits for the other one.
+    /// Completes with the party that is late. Each party has its own time limit, which is paused while
+    /// the request waits for the other one.
     fn time(&mut self, cx: &mut Context<'_>) -> Poll<Party> {
         let party = if self.has_content_in(ContentState::AWAITED) {
             Party::Client
@@ -327,8 +327,8 @@ impl<S: Application> InFlight<S> {
         }
     }
 
-    /// Checks a response, and takes its framing fields away, which are the engine's to set. hyper trusts a
-    /// given `Content-Length`, and a wrong one would desynchronize the connection.
+    /// Checks a response, and removes its framing fields: only the engine and hyper set them. hyper
+    /// trusts a `Content-Length` that it is given, and a wrong one would desynchronize the connection.
     fn checked(&self, mut response: Response<S::Body>) -> Response<Outgoing<S::Body>> {
         let status = response.status();
         let has_content = !response.body().is_end_stream();
@@ -339,7 +339,7 @@ impl<S: Application> InFlight<S> {
         if bears_none && has_content {
             return self.failed(&format!("a response with {status} cannot have content").into());
         }
-        // hyper panics at a version that it does not know, and sends an old one as it is.
+        // hyper panics on a version that it does not know, and sends an old one unchanged.
         *response.version_mut() = Version::HTTP_11;
         let fields = response.headers_mut();
         if fields.keys().any(is_framing) {
@@ -403,7 +403,7 @@ impl<S: Application> InFlight<S> {
         *response.status_mut() = own.status;
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // The application may want none of its responses stored, and does not see this one.
+        // The application may forbid storing its responses, and it does not see this one.
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.extensions_mut().insert(Code(own.code));
         response
@@ -414,7 +414,7 @@ impl<S: Application> InFlight<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(pub &'static str);
 
-/// A response of the engine itself.
+/// One of the engine's own responses.
 struct Own {
     status: StatusCode,
     code: &'static str,
@@ -432,14 +432,14 @@ const REQUEST_TIMEOUT: Own = Own {
 const UNAVAILABLE: Own = Own {
     status: StatusCode::SERVICE_UNAVAILABLE,
     code: "unavailable",
-    content: r#"{"code":"unavailable","message":"the server did not answer in time: try again later"}"#,
+    content: r#"{"code":"unavailable","message":"the server did not respond in time: try again later"}"#,
 };
 
 /// The handler has failed, or its response cannot be sent.
 const INTERNAL_ERROR: Own = Own {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     code: "internal_error",
-    content: r#"{"code":"internal_error","message":"the server failed: the fault is not with the request"}"#,
+    content: r#"{"code":"internal_error","message":"the server failed: the request is not at fault"}"#,
 };
 
 /// The fields that only the engine and hyper set.
@@ -472,8 +472,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Outgoing<B> 
     type Data = Bytes;
     type Error = BoxError;
 
-    /// A stream that its limit or the drain ends, ends with an error: its last chunk is never sent, so that a
-    /// part is not taken for the whole.
+    /// A stream that is cut by its limit or by the drain ends with an error. Its last chunk is never sent,
+    /// so that the client does not take a part for the whole.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,12 +1,13 @@
-//! Seats, the places beside them, and how room is made when they run out.
+//! Seats and places, and how the server makes room when they run out.
 //!
-//! A served connection has a seat. A connection that is new, or waits for a seat, has a place; there are
-//! as many places as seats. While connections wait, room is made for them in this order: the longest-idle
-//! connection is closed; the head that has been arriving longest is cut; some of the next responses say
-//! `Connection: close`.
+//! A connection that is being served has a seat. A connection that is new or waits for a seat has a
+//! place. There are as many places as seats. While connections wait, the server makes room in this
+//! order: it closes the longest-idle connection; it cuts the head that has been arriving longest; it
+//! adds `Connection: close` to some of the next responses.
 //!
-//! A lingering connection gives up its seat. If as many linger already as there are seats, it keeps its
-//! seat, and the longest-lingering connection is reset once others wait.
+//! A lingering connection gives up its seat, unless as many connections without a seat already linger
+//! as there are seats. In that case it keeps its seat; while others wait, the longest-lingering
+//! connection is reset first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,26 +22,27 @@ use super::idle::Need;
 use super::worker::Hand;
 use crate::log::Lines;
 
-/// How often to look for room while no connection may be evicted.
+/// How often to look for room while no connection can be evicted.
 const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long an evicted connection may take to close before the next one is evicted. It does not close if
 /// it has unread bytes.
 const CLOSING_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How many waiting connections make one response the last on its connection, at each
-/// [`ROOM_INTERVAL`]: all of them are served within about a second, and few connections are closed.
+/// How many waiting connections it takes to close one busy connection after its next response, in each
+/// [`ROOM_INTERVAL`]. At this ratio all waiting connections are served within about a second, and few
+/// busy ones are closed.
 const WAITING_PER_WANTED: usize = 50;
 
 /// The shortest time between two lines of the same kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The right to be served. Dropping it makes room.
+/// The right to be served. Dropping it frees the seat.
 pub(crate) struct Seat {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The right to wait beside the seats.
+/// The right to be new, or to wait for a seat.
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
@@ -54,13 +56,13 @@ pub(crate) struct Room {
     lingering: Arc<Semaphore>,
     /// Lingering connections that have kept their seats.
     seated_lingering: AtomicUsize,
-    /// One of these two counts has changed.
+    /// Notified when `waiting` or `seated_lingering` changes.
     changed: Notify,
     pub(crate) closing: Arc<Closing>,
 }
 
 impl Room {
-    /// With `max` seats, 1 or more.
+    /// Creates a room with `max` seats, 1 or more.
     pub(crate) fn new(max: usize, closing: Arc<Closing>) -> Self {
         Self {
             seats: Arc::new(Semaphore::new(max)),
@@ -74,26 +76,26 @@ impl Room {
         }
     }
 
-    /// A seat, if one is free and none waits for it.
+    /// Returns a seat if one is free and no connection waits for it.
     pub(crate) fn free_seat(&self) -> Option<Seat> {
         let permit = Arc::clone(&self.seats).try_acquire_owned().ok()?;
         Some(Seat { _permit: permit })
     }
 
-    /// Waits for a seat, in the order of arrival. `None` if the server is gone.
+    /// Waits for a seat, in the order of arrival. Never `None`, because the semaphore is never closed.
     pub(crate) async fn seat(&self) -> Option<Seat> {
         let _counted = self.count(&self.waiting);
         let permit = Arc::clone(&self.seats).acquire_owned().await.ok()?;
         Some(Seat { _permit: permit })
     }
 
-    /// A place, if one is free.
+    /// Returns a place if one is free.
     pub(crate) fn free_place(&self) -> Option<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
         Some(Place { _permit: permit })
     }
 
-    /// Waits for a place, and makes room for one.
+    /// Waits for a place, and evicts new connections to free one.
     pub(crate) async fn place<S: Application>(&self, hands: &[Hand<S>]) -> Option<Place> {
         loop {
             if let Some(place) = self.free_place() {
@@ -109,9 +111,9 @@ impl Room {
         }
     }
 
-    /// Exchanges a seat for the right to linger. There are as many of these rights as seats; without one,
-    /// the connection keeps its seat until another has left. Evicting a lingering connection at once would
-    /// lose responses that its client has not taken yet.
+    /// Exchanges a seat for the right to linger. There are as many of these rights as seats. If none is
+    /// free, the connection keeps its seat until another one stops lingering. Evicting that one at once
+    /// would lose responses that its client has not taken yet.
     pub(crate) async fn linger(&self, seat: Seat) -> Option<Lingering> {
         let rights = Arc::clone(&self.lingering);
         let right = if let Ok(right) = Arc::clone(&rights).try_acquire_owned() {
@@ -124,7 +126,7 @@ impl Room {
         Some(Lingering { _right: right })
     }
 
-    /// One more of something, for as long as the result lives.
+    /// Adds one to a count for as long as the result lives.
     fn count<'r>(&'r self, count: &'r AtomicUsize) -> Counted<'r> {
         count.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
@@ -147,8 +149,8 @@ impl Room {
                     errors.full(self.max, waiting);
                     CLOSING_TIMEOUT
                 } else {
-                    // A connection that has been idle for a moment only may be evicted on the second pass.
-                    // Only then is a busy one asked to close.
+                    // A connection that has only just become idle may be evicted on the second pass.
+                    // Busy connections are asked to close only then.
                     if has_looked {
                         errors.full(self.max, waiting);
                         self.closing.want(waiting.div_ceil(WAITING_PER_WANTED));
@@ -157,7 +159,7 @@ impl Room {
                     ROOM_INTERVAL
                 };
                 let deadline = Instant::now() + patience;
-                // A seat that is given up goes to a waiting connection.
+                // A freed seat goes to a waiting connection, so wait until there is one less.
                 while self.waiting.load(Ordering::Relaxed) >= waiting
                     && timeout(
                         deadline.saturating_duration_since(Instant::now()),
@@ -172,7 +174,7 @@ impl Room {
         }
     }
 
-    /// Makes room for a descriptor, and waits until there may be a free one.
+    /// Makes room for a descriptor, and waits until one may be free.
     pub(crate) async fn descriptor<S: Application>(&self, hands: &[Hand<S>]) {
         if !evict(hands, Need::Descriptor).await {
             self.closing.want(1);
@@ -180,12 +182,12 @@ impl Room {
         sleep(ROOM_INTERVAL).await;
     }
 
-    /// Whether no connection is served, waits or lingers.
+    /// Returns whether no connection is new, waiting, served or lingering.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_unused() && self.lingering.available_permits() == self.max
     }
 
-    /// Whether no connection is served or waits.
+    /// Returns whether no connection is new, waiting or served. Lingering ones do not count.
     pub(crate) fn is_unused(&self) -> bool {
         let lingering = self.seated_lingering.load(Ordering::Relaxed);
         self.seats.available_permits() + lingering >= self.max
@@ -211,7 +213,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Evicts the best connection of all workers. Returns whether there was one.
+/// Evicts the best candidate of all workers. Returns whether there was one.
 async fn evict<S: Application>(hands: &[Hand<S>], need: Need) -> bool {
     let mut best = None;
     for hand in hands {
@@ -240,7 +242,7 @@ impl Errors {
         }
     }
 
-    /// A connection could not be accepted.
+    /// Logs that a connection could not be accepted.
     pub(crate) fn accept(&self, error: &std::io::Error) {
         self.log(&self.accept, || {
             format!("cannot accept a connection: {error}")

@@ -1,4 +1,4 @@
-//! One thread of the server: its connections, and the acceptor's handle on it.
+//! One thread of the server: its connections, and the acceptor's handle to it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +19,16 @@ use super::idle::{Candidate, Idle, Need};
 use super::room::{Place, Room};
 use super::{Application, Engine, Limits, runtime};
 
-/// The longest time between two sweeps, which find the connections whose time is up.
+/// The longest time between two sweeps. A sweep finds the connections whose time is up.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The shortest time between two sweeps.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What hyper's read buffer begins with, in bytes. musl returns memory of this size to the OS when none is
-/// in use, and asks for it again with the next request. One spare buffer prevents that: a connection of
-/// one request costs 1.18 times the CPU time of bare hyper's with it, and 1.47 times without.
+/// The initial size of hyper's read buffer, in bytes. musl returns a block of this size to the OS when
+/// no other one is in use, and requests it again for the next connection. One spare buffer prevents
+/// that. With it, a connection with one request costs 1.18 times the CPU time of bare hyper; without
+/// it, 1.47 times.
 const HYPER_BUFFER_LEN: usize = 8 * 1024;
 
 /// What the connections of one thread share.
@@ -36,9 +37,9 @@ pub(crate) struct Worker<S> {
     pub(crate) idle: Idle,
     pub(crate) room: Arc<Room>,
     connections: Arc<AtomicUsize>,
-    /// A connection has arrived, so there may be something to sweep.
+    /// Notified when a connection arrives, so that sweeping resumes.
     arrived: Notify,
-    /// Never used.
+    /// Never read or written: see [`HYPER_BUFFER_LEN`].
     _spare: Vec<u8>,
 }
 
@@ -66,8 +67,8 @@ impl<S: Application> Worker<S> {
         spawn_local(Box::new(connection).serve(place));
     }
 
-    /// Sweeps while there are connections; without one it does not wake up. Keeps each time limit of
-    /// [`SWEEP_INTERVAL`] or more to within [`MIN_SWEEP_INTERVAL`].
+    /// Sweeps while there are connections, and does not wake up while there are none. A time limit of
+    /// [`SWEEP_INTERVAL`] or more is enforced to within [`MIN_SWEEP_INTERVAL`].
     async fn sweep(self: Rc<Self>) {
         let mut interval = SWEEP_INTERVAL;
         loop {
@@ -87,12 +88,13 @@ impl<S: Application> Worker<S> {
         }
     }
 
-    /// Carries out the acceptor's commands until it is gone.
+    /// Executes the acceptor's commands until the acceptor is gone.
     async fn follow(self: Rc<Self>, mut commands: UnboundedReceiver<Command>) {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Serve(stream, peer, place, load) => {
-                    // An error means that the event loop has no room for it: the connection closes.
+                    // An error means that the event loop cannot register the stream. The connection
+                    // closes.
                     if let Ok(stream) = TcpStream::from_std(stream) {
                         Rc::clone(&self).serve(stream, peer, place, load);
                     }
@@ -116,7 +118,7 @@ enum Command {
     CloseAll,
 }
 
-/// One connection in the count that finds the least-loaded worker.
+/// One connection in its worker's count. The counts show which worker is the least loaded.
 pub(crate) struct Load(Arc<AtomicUsize>);
 
 impl Drop for Load {
@@ -125,8 +127,8 @@ impl Drop for Load {
     }
 }
 
-/// The acceptor's handle on a worker: direct for the worker of its own thread, by commands for the
-/// others.
+/// The acceptor's handle to a worker. It calls the worker on its own thread directly, and sends
+/// commands to the others.
 pub(crate) struct Hand<S> {
     to: To<S>,
     connections: Arc<AtomicUsize>,
@@ -138,7 +140,7 @@ enum To<S> {
 }
 
 impl<S: Application> Hand<S> {
-    /// A worker on this thread.
+    /// Starts a worker on this thread.
     pub(crate) fn here(engine: Engine<S>, room: Arc<Room>) -> Self {
         let connections = Arc::default();
         Self {
@@ -147,11 +149,11 @@ impl<S: Application> Hand<S> {
         }
     }
 
-    /// A worker on a thread of its own.
+    /// Starts a worker on a thread of its own.
     ///
     /// # Errors
     ///
-    /// The OS error if there is no thread or no descriptor for the worker; the error of `make`.
+    /// The OS error if the thread or its event loop cannot be created. Any error that `make` returns.
     pub(crate) async fn there(
         make: impl FnOnce() -> io::Result<Engine<S>> + Send + 'static,
         room: Arc<Room>,
@@ -195,7 +197,8 @@ impl<S: Application> Hand<S> {
     ///
     /// # Errors
     ///
-    /// The OS error if the stream cannot leave this thread's event loop, or if the worker is gone.
+    /// The OS error if the stream cannot leave this thread's event loop. An error if the worker is
+    /// gone.
     pub(crate) fn serve(
         &self,
         stream: TcpStream,
@@ -216,7 +219,7 @@ impl<S: Application> Hand<S> {
         Ok(())
     }
 
-    /// The best connection to evict, if there is one.
+    /// Returns the best connection to evict, if there is one.
     pub(crate) async fn candidate(&self, need: Need) -> Option<Candidate> {
         match &self.to {
             To::Here(worker) => worker.idle.candidate(need),
@@ -240,7 +243,7 @@ impl<S: Application> Hand<S> {
     pub(crate) fn close_all(&self) {
         match &self.to {
             To::Here(worker) => worker.idle.close_all(),
-            // An error means that the worker is gone, and with it its connections.
+            // An error means that the worker is gone, and its connections with it.
             To::There(commands) => drop(commands.send(Command::CloseAll)),
         }
     }
