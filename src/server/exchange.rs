@@ -62,8 +62,8 @@ pub trait Transport: AsyncRead + AsyncWrite + Clone + Unpin {
 
 /// One connection while hyper has it.
 ///
-/// Takes up to twice [`MAX_HEAD_LEN`] for the read buffer, and about half as much again for responses
-/// that the client does not take. A connection that waits for a request should hold only the stream.
+/// Takes up to twice [`MAX_HEAD_LEN`] for hyper's read buffer, and up to 12 KiB for responses that the client
+/// does not take. A connection that waits for a request should hold only the stream.
 pub struct Exchange<S: Application, IO: Transport> {
     hyper: http1::Connection<TokioIo<Metered<IO>>, Counted<S>>,
     /// How hyper has ended, if it has. The client may still have to take what was written before.
@@ -306,7 +306,8 @@ pub(super) struct Progress {
     pub(super) has_dispatched: Cell<bool>,
     /// How many bytes hyper was handed since then.
     burst: Cell<usize>,
-    /// Those bytes end in an empty line. After a request, this means that hyper's buffer is empty.
+    /// Those bytes end in an empty line, and do not fill hyper's buffer. After a request, this means that
+    /// the buffer is empty, and as large as before.
     is_whole: Cell<bool>,
     /// A read was denied: hyper's buffer holds enough, or may hold the beginning of another head.
     is_full: Cell<bool>,
@@ -381,10 +382,28 @@ impl Progress {
         Poll::Ready(Ok(()))
     }
 
-    fn has_read(&self, bytes: &[u8]) {
+    /// Holds bytes of responses, if there is room for them.
+    fn hold(&self, bytes: &[u8]) -> bool {
+        let mut held = self.held.borrow_mut();
+        if held.len().saturating_add(bytes.len()) > MAX_HELD_LEN {
+            return false;
+        }
+        if held.capacity() - held.len() < bytes.len() && !held.is_empty() {
+            // By itself it would grow beyond this.
+            let left = MAX_HELD_LEN - held.len();
+            held.reserve_exact(left);
+        }
+        held.extend_from_slice(bytes);
+        true
+    }
+
+    /// Notes what hyper was handed, and whether that fills its buffer: then hyper makes room for twice as
+    /// much behind it. Requests that end there do not count as whole, so the exchange is restarted with a
+    /// small buffer before hyper reads on.
+    fn has_read(&self, bytes: &[u8], fills_buffer: bool) {
         self.burst.set(self.burst.get().saturating_add(bytes.len()));
         self.is_whole
-            .set(bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n"));
+            .set(!fills_buffer && (bytes.ends_with(b"\n\r\n") || bytes.ends_with(b"\n\n")));
     }
 }
 
@@ -429,7 +448,8 @@ impl<IO: Transport> AsyncRead for Metered<IO> {
             buffer.put_slice(&this.unread.split_to(this.unread.len().min(allowance)));
         }
         progress.is_read_blocked.set(false);
-        progress.has_read(buffer.filled().get(before..).unwrap_or_default());
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        progress.has_read(bytes, buffer.remaining() == 0);
         Poll::Ready(Ok(()))
     }
 }
@@ -442,12 +462,8 @@ impl<IO: Transport> AsyncWrite for Metered<IO> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let progress = &*this.progress;
-        if !progress.is_stream.get() {
-            let mut held = progress.held.borrow_mut();
-            if held.len().saturating_add(bytes.len()) <= MAX_HELD_LEN {
-                held.extend_from_slice(bytes);
-                return Poll::Ready(Ok(bytes.len()));
-            }
+        if !progress.is_stream.get() && progress.hold(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
         }
         ready!(progress.poll_write_held(&mut this.io, cx))?;
         let written = ready!(progress.poll_write(&mut this.io, cx, bytes));

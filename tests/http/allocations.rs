@@ -27,6 +27,8 @@ struct Pipe {
     /// System calls that a socket would have taken.
     reads: usize,
     writes: usize,
+    /// The client takes nothing.
+    is_blocked: bool,
 }
 
 #[derive(Clone, Default)]
@@ -63,6 +65,9 @@ impl AsyncWrite for End {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut pipe = self.0.borrow_mut();
+        if pipe.is_blocked {
+            return Poll::Pending;
+        }
         pipe.received.extend_from_slice(bytes);
         pipe.writes += 1;
         Poll::Ready(Ok(bytes.len()))
@@ -196,4 +201,48 @@ fn long_head_is_read_at_once_where_another_has_come_before() {
     head.extend(b"\r\n\r\n");
     let costs = costs(&[head.clone(), head.clone(), head]);
     assert_eq!(costs[1..], [(1, 1, 1), (1, 1, 1)]);
+}
+
+/// hyper makes room for twice as much after a read that has filled its buffer, and for twice that where the
+/// beginning of a head is left behind a request.
+#[test]
+fn buffers_stay_within_the_promised_memory_after_a_read_that_fills_them() {
+    const PROMISED: u64 = 48 * 1024;
+    let key = Key::new(SECRET.as_bytes()).expect("a secret");
+    let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
+    let request = |len: usize| {
+        let mut head = b"GET /resource HTTP/1.1\r\nHost: test\r\nField: ".to_vec();
+        head.resize(len - 4, b'x');
+        [&head[..], b"\r\n\r\n"].concat()
+    };
+    let burst = request(128).repeat(64);
+    let rest = [&request(128)[..], &request(20_000)[..16_384 - 128]].concat();
+    runtime().expect("a runtime").block_on(async {
+        let worker = site()
+            .worker(Cached::new(verifier), false)
+            .expect("no state");
+        let engine = Rc::new(Engine::new(worker, Limits::default()));
+        let end = End::default();
+        end.0.borrow_mut().sent.reserve(64 * 1024);
+        end.0.borrow_mut().received.reserve(64 * 1024);
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let info = measure(|| {
+            let begin = |unread| Exchange::new(end.clone(), peer, Rc::clone(&engine), unread, None);
+            let mut exchange = begin(Bytes::new());
+            let mut cx = Context::from_waker(Waker::noop());
+            for (bytes, is_blocked) in [(&burst, false), (&rest, true)] {
+                end.0.borrow_mut().sent.extend_from_slice(bytes);
+                end.0.borrow_mut().is_blocked = is_blocked;
+                for _ in 0..10 {
+                    if exchange.poll(&mut cx) == Poll::Ready(Event::Restart) {
+                        let (_, unread) = exchange.into_parts();
+                        // As the engine does: what is empty may still be the old buffer.
+                        let is_empty = unread.is_empty();
+                        exchange = begin(if is_empty { Bytes::new() } else { unread });
+                    }
+                }
+            }
+        });
+        assert!(info.bytes_max < PROMISED, "{} bytes", info.bytes_max);
+    });
 }
