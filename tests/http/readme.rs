@@ -244,19 +244,19 @@ fn figures_are_those_of_the_constants() {
         ),
         (
             "src/server/idle.rs",
-            "NEW_REST",
+            "MIN_NEW_TIME",
             &time,
             "is closed for a new one, at the earliest after #.",
         ),
         (
             "src/server/idle.rs",
-            "IDLE_REST",
+            "MIN_IDLE_TIME",
             &time,
             "makes room (idle for #, nothing unread)",
         ),
         (
             "src/server/idle.rs",
-            "HEAD_REST",
+            "MIN_HEAD_TIME",
             &time,
             "that has been arriving for over # is cut",
         ),
