@@ -30,6 +30,13 @@
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
 //!
+//! The pages for reviewers are in [`jwt`] and [`server`]. The tests of the other modules:
+//!
+//! - [`app`]: `tests/http/routes.rs`, `tests/http/auth.rs`, `tests/http/own.rs`
+//! - [`auth`]: `tests/http/bearer.rs`
+//! - [`config`]: `tests/http/configuration.rs`, `tests/http/commands.rs`, `tests/http/reload.rs`
+//! - [`log`]: `tests/http/outputs.rs`, `tests/http/access_log.rs`
+//!
 //! # House rules
 //!
 //! - Three wings and a bridge. [`jwt`] knows bytes, keys and time, and imports neither hyper nor tokio.
@@ -50,11 +57,12 @@
 //! # What to touch
 //!
 //! - For a new reason to reject a token: a variant of [`jwt::Error`] with its description and its id, its
-//!   place in [`jwt::Error::ALL`], a row in `src/jwt/review.md`, and a token in `tests/jwt/refusals.rs`.
-//!   The tests of `tests/jwt/review.rs` and `tests/jwt/refusals.rs` fail until they are there.
+//!   place in [`jwt::Error::ALL`], an item in `src/jwt/review.md`, its id in `tests/jwt/secrecy.rs`, and a
+//!   token in `tests/jwt/refusals.rs` and in `tests/http/bearer.rs`. The tests of these files fail until
+//!   they are there.
 //! - For a new reason to reject a request: a variant of [`auth::Challenge`] with its code, message and id,
-//!   its place in [`auth::Challenge::all`], and a request in `tests/http/bearer.rs`.
-//!   `readme::every_challenge_has_a_test_and_its_code_in_the_readme` fails until they are there.
+//!   its place in [`auth::Challenge::all`], its id and a request in `tests/http/bearer.rs`. The tests of that file
+//!   and `readme::every_challenge_has_a_test_and_its_code_in_the_readme` fail until they are there.
 //! - For a new route: a line in `src/app/site.rs`, a handler in `src/app/handlers.rs`, a row in the
 //!   README, and requests in `tests/http/routes.rs`. `readme::every_route_has_a_row_and_a_test` fails
 //!   until they are there.

@@ -139,7 +139,7 @@ fn review_pages_name_only_tests_and_files_that_exist() {
     }
     let engine = sections(ENGINE_PAGE);
     assert!(engine.iter().all(|section| section.items.len() >= 3));
-    assert_eq!(engine.len(), 3);
+    assert_eq!(engine.len(), 4);
 }
 
 #[test]
