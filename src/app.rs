@@ -31,14 +31,22 @@
 //!     Ok(Response::text(content))
 //! }
 //!
-//! async fn user(claims: VerifiedClaims, _: Request<State>, id: String) -> Response {
-//!     Response::text(format!("{id}, seen by {}", claims.subject().unwrap_or_default()))
+//! async fn user(
+//!     claims: VerifiedClaims,
+//!     _: Request<State>,
+//!     id: String,
+//! ) -> Result<Response, Response> {
+//!     Ok(Response::text(format!("{id}, seen by {}", claims.user()?)))
 //! }
 //!
 //! fn main() -> ExitCode {
 //!     resource_server::run(App::new("motd", routes, || Ok(State { motd: "hello".into() })))
 //! }
 //! ```
+//!
+//! [`Request::json`] and [`Response::json_from`] read and write JSON, [`Response::error`] makes an error, and
+//! `claims.user()?` is the user or a 403. A handler must not block its worker: run what blocks by
+//! `tokio::task::spawn_blocking`.
 //!
 //! # Logging
 //!
