@@ -43,7 +43,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "API_HEADER_TIMEOUT",
         "10",
-        "seconds to send a head or content, or to take a response, 1 to 3600",
+        "seconds to send a head or content, or take a response, 1 to 3600",
     ),
     (
         "API_IDLE_TIMEOUT",

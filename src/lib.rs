@@ -30,12 +30,12 @@
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
 //!
-//! The pages for reviewers are in [`jwt`] and [`server`]. The tests of the other modules:
+//! The pages for reviewers are in [`jwt`] and [`server`]. The other modules are tested:
 //!
-//! - [`app`]: `tests/http/routes.rs`, `tests/http/auth.rs`, `tests/http/own.rs`
-//! - [`auth`]: `tests/http/bearer.rs`
-//! - [`config`]: `tests/http/configuration.rs`, `tests/http/commands.rs`, `tests/http/reload.rs`
-//! - [`log`]: `tests/http/outputs.rs`, `tests/http/access_log.rs`
+//! - [`app`] by `tests/http/routes.rs`, `tests/http/auth.rs`, `tests/http/own.rs`
+//! - [`auth`] by `tests/http/bearer.rs`
+//! - [`config`] by `tests/http/configuration.rs`, `tests/http/commands.rs`, `tests/http/reload.rs`
+//! - [`log`] by `tests/http/outputs.rs`, `tests/http/access_log.rs`
 //!
 //! # House rules
 //!
