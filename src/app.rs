@@ -45,7 +45,7 @@
 //! ```
 //!
 //! [`Request::json`] and [`Response::json_from`] read and write JSON, [`Response::error`] makes an error, and
-//! `claims.user()?` is the user or a 403. A handler must not block its worker: run what blocks by
+//! `claims.user()?` is the user or a 403. A handler must not block its worker: run blocking work with
 //! `tokio::task::spawn_blocking`.
 //!
 //! # Logging

@@ -132,7 +132,7 @@ impl Challenge {
             }
             Self::InvalidToken(error) => error.description(),
             Self::InsufficientScope => {
-                "the token does not grant every scope that this resource requires (at most 16, none empty)"
+                "the token does not grant every scope that this resource requires (it may require at most 16, none of them empty)"
             }
             Self::MissingSubject => {
                 "the token has no user: it lacks the claim that JWT_USER_CLAIM names (by default sub)"
@@ -218,8 +218,8 @@ impl Refusal {
 /// # Errors
 ///
 /// The challenge for the first of these that applies: no `Authorization` field, or two; a byte outside
-/// printable ASCII; an empty value; another scheme; nothing after it; more than one word after it; a
-/// character that no token may contain; a token that does not verify.
+/// printable ASCII; an empty value; another scheme than `Bearer`; nothing after `Bearer`; more than one
+/// word after it; a character that no token may contain; a token that does not verify.
 pub fn authenticate(
     fields: &HeaderMap,
     verifier: &Verifier,

@@ -141,7 +141,7 @@ const MAX_LEEWAY: u16 = 300;
 /// How many characters of an unusable value are shown.
 const MAX_SHOWN: usize = 100;
 
-/// Returns whether this is a trial run: neither a secret nor an address is configured.
+/// Returns whether this is a trial run: neither `API_HOST` nor any `JWT_` variable is set.
 fn is_trial() -> bool {
     variable("API_HOST").is_none()
         && !env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"JWT_"))

@@ -30,7 +30,7 @@
 //! | [`shared`] | a value that is replaced while every thread reads it |
 //! | [`log`] | output that never blocks a request |
 //!
-//! The pages for reviewers are in [`jwt`] and [`server`]. The other modules are tested:
+//! The pages for reviewers, with their tests, are in [`jwt`] and [`server`]. The others are tested:
 //!
 //! - [`app`] by `tests/http/routes.rs`, `tests/http/auth.rs`, `tests/http/own.rs`
 //! - [`auth`] by `tests/http/bearer.rs`
@@ -45,13 +45,13 @@
 //!   The tests named `layering` enforce this.
 //! - One verb, one meaning: *parse* bytes to structure, *verify* the MAC, *validate* claims,
 //!   *authenticate* a request, *dispatch* it to a handler, *serve* a listener.
-//! - A connection is new, busy, warm or parked (together: idle), or lingering. A request gets a response
-//!   or is rejected.
+//! - A connection is new, busy, in the middle of a head, warm or parked (these two: idle), or lingering. A
+//!   request gets a response or is rejected.
 //! - A limit is a named constant with its unit and its reason, and has a test on both sides of it.
 //! - The clock and the socket are arguments, so that a test supplies its own.
 //! - A test is named `<subject>_<condition>_<outcome>`, uses real sockets where a client can see the
 //!   difference, and waits for events, not for time.
-//! - A message is lower case without a final stop, names the cause and the remedy, and repeats nothing
+//! - The message of an error is lower case without a final stop, names the cause and the remedy, and repeats nothing
 //!   from a token or a secret.
 //!
 //! # What to touch

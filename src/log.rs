@@ -190,7 +190,7 @@ impl Lines {
     }
 
     /// If the thread could not be created, writes the waiting lines on the caller's thread, and waits for
-    /// the output. For lines before the server serves and after it has failed.
+    /// the output. For lines before the server serves, at a reload, and after a failure.
     pub fn write_without_thread(&self) {
         let mut queue = self.queue();
         // A thread that has started may not have taken the writer yet.

@@ -234,8 +234,8 @@ pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     }?;
     // Lets a restarted server bind while its predecessor's connections are still closing.
     socket.set_reuseaddr(true)?;
-    // Every accepted connection inherits these options. With no delay, a response does not wait until
-    // the previous one is acknowledged.
+    // Every accepted connection inherits these options. With `TCP_NODELAY`, a response does not wait
+    // until the previous one is acknowledged.
     socket.set_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
@@ -307,8 +307,8 @@ impl<S: Application> Server<S> {
         })
     }
 
-    /// Serves a listener until `shutdown` completes, then drains. Returns when no request is in flight,
-    /// or when the drain timeout expires.
+    /// Serves a listener until `shutdown` completes, then drains. Returns soon after the last served
+    /// connection has ended, or when the drain timeout expires.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let pending = Cell::new(None);
         let mut making_room = pin!(self.room.make(&self.hands, &self.errors));

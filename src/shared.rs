@@ -23,7 +23,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Replaces the value. Every [`Cached::with`] that begins after this has returned reads the new one.
+    /// Replaces the value. Every outermost [`Cached::with`] that begins after this has returned reads the new one.
     pub fn replace(&self, value: T) {
         let value = Arc::new(value);
         let mut current = self.lock();

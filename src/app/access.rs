@@ -8,7 +8,7 @@ use hyper::StatusCode;
 
 use crate::server::{Code, Observed};
 
-/// The characters of a path or method that are logged. Those of an API are shorter, and longer ones may
+/// How many characters of a path or method are logged. Those of an API are shorter, and longer ones may
 /// contain tokens.
 const MAX_LOGGED: usize = 64;
 

@@ -16,7 +16,7 @@ use super::Shared;
 use super::response::{BadRequest, Response};
 use crate::server::Content;
 
-/// The largest field table that is kept for a later response. A larger one, as of a hostile request, is
+/// The largest field table that is kept for a later response. A larger one, such as a hostile request's, is
 /// freed.
 const MAX_KEPT_FIELDS: usize = 32;
 

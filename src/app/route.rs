@@ -23,7 +23,7 @@ pub(super) enum Replied {
     Waiting(Pin<Box<dyn Future<Output = Response>>>),
 }
 
-/// What a handler returns: a [`Response`], a `Result` of a response and what becomes one
+/// What a handler returns: a [`Response`], a `Result` of a response and an error that converts into one
 /// ([`IntoResponse`]), or a future of either, such as an `async fn` returns.
 ///
 /// `K` is [`Ready`] or [`Waits`], and is inferred. A future is boxed; it need not be `Send`.

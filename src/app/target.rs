@@ -62,7 +62,7 @@ fn validate_url(scheme: Option<&Scheme>, authority: &Authority) -> Result<(), Ba
 }
 
 /// Returns whether `Host` is valid (RFC 9112 §3.2). HTTP/1.1 requires exactly one, older versions allow
-/// one. Its value is a host and an optional port, or empty if the target has no authority.
+/// one. Its value is a host and an optional port, or empty.
 fn has_valid_host<B>(request: &Request<B>) -> bool {
     let mut values = request.headers().get_all(HOST).iter();
     match (values.next(), values.next()) {

@@ -61,7 +61,7 @@ mod tests {
 
     const PORTABLE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD);
 
-    /// Lengths in bytes, around the 12, 16, 24 and 32 of the vectorized engine.
+    /// Lengths in bytes, around the block sizes of the vectorized engine: 12, 16, 24 and 32.
     const LENGTHS: [usize; 20] = [
         0, 1, 2, 3, 11, 12, 13, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 96, 130,
     ];

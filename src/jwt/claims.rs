@@ -186,7 +186,8 @@ fn seconds(value: Option<&str>, malformed: Error) -> Result<Option<f64>, Error> 
     }
 }
 
-/// RFC 7519 §4.1.3. `null` counts as absent: some issuers write every registered claim.
+/// RFC 7519 §4.1.3. `null` counts as absent: some issuers write it for a registered claim that they do
+/// not set.
 fn validate_audience(aud: Option<&str>, configured: Option<&str>) -> Result<(), Error> {
     let Some(aud) = aud.filter(|aud| *aud != "null") else {
         return match configured {

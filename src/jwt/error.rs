@@ -20,8 +20,8 @@ pub enum Error {
     EmptyPart,
     /// A part is padded with `=` (RFC 7515 §2 strips it).
     Padding,
-    /// The third part does not have the 43 characters of 32 bytes. It is the signature of another
-    /// algorithm, it is missing (`none`), or it was cut short.
+    /// The third part is base64url, but does not have the 43 characters of 32 bytes. It is the signature
+    /// of another algorithm, it is missing (`none`), or it was cut short.
     NotHs256Signature,
     /// A part is not canonical base64url (RFC 7515 §2).
     NotBase64url,

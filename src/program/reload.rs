@@ -59,8 +59,8 @@ async fn reload(mut hangups: Signal, verifier: Arc<Shared<Verifier>>, errors: Ar
     }
 }
 
-/// Reads the files on a thread of its own: they may be on a slow disk, and are read twice with a
-/// pause. If the thread cannot be created, reads them on this one.
+/// Reads the files on a thread of its own: they may be on a slow disk, and are read at least twice, with
+/// pauses. If the thread cannot be created, reads them on this one.
 async fn read() -> Result<TokenConfig, ConfigError> {
     let (reply, tokens) = oneshot::channel();
     let thread = thread::Builder::new()

@@ -59,7 +59,7 @@ pub(super) fn token(options: &[&str]) -> Result<(), Failure> {
     print(&token)
 }
 
-/// Warns about each reason for a server with this configuration to reject the token. A rejection is not
+/// Warns if a server with this configuration would reject the token, or would not start. A rejection is not
 /// an error here: the token may exist to test it.
 fn warn_of_rejection(tokens: &TokenConfig, token: &str) {
     match tokens.verifier().verify(token, SystemTime::now().into()) {

@@ -1,4 +1,4 @@
-//! Which response is the last on its connection, and why. Decided here and nowhere else.
+//! Which response the engine makes the last on its connection, and why. Decided here and nowhere else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 pub struct LastResponse;
 
 /// Why a response carries `Connection: close`. hyper itself closes the connection when the client asks
-/// for it (`Connection: close`, HTTP/1.0).
+/// for it (`Connection: close`, HTTP/1.0), or when content that the handler dropped is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The request has a transfer coding. Request smuggling: hyper accepts codings and chunks that other

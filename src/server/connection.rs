@@ -14,7 +14,7 @@
 //! | busy | hyper's buffers, a seat | the limits of [`exchange`](super::exchange) | in the middle of a head, after 1 s |
 //! | warm | hyper's buffers, a seat | 1 s: parked | after 10 ms |
 //! | parked | a bare socket, a seat | the idle timeout | after 10 ms |
-//! | lingering | a bare socket; also its seat, while as many others linger as there are seats | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a lingering connection that holds a seat, or for a descriptor, after 0.2 s |
+//! | lingering | a bare socket; also its seat, while no right to linger without one is free | [`Limits::step_timeout`](super::Limits::step_timeout), 32 MiB | for a lingering connection that holds a seat, or for a descriptor, after 0.2 s |
 //!
 //! Warm and parked connections are idle. A connection with unread bytes is not idle. A connection that
 //! is cut in the middle of a step, or whose client has not taken its last response, is reset instead of
@@ -399,8 +399,8 @@ fn poll_read(
     }
 }
 
-/// Returns whether the client has closed its side and has taken all that was written before ours was
-/// closed. Such a connection is over: its socket no longer has a peer.
+/// Returns whether the client has closed its side and has taken all that was written before we closed
+/// our side. Such a connection is over: its socket no longer has a peer.
 fn is_taken(stream: &TcpStream) -> bool {
     stream.peer_addr().is_err()
 }

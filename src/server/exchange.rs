@@ -290,21 +290,21 @@ pub(super) struct Progress {
     pub(super) is_in_flight: Cell<bool>,
     /// The handler of the request in flight waits.
     pub(super) is_handler_waiting: Cell<bool>,
-    /// The last response is a stream. The time limit of a step applies to each part of it.
+    /// The most recent response is a stream. The time limit of a step applies to each part of it.
     pub(super) is_stream: Cell<bool>,
     /// How many parts of streams were written.
     parts: Cell<u64>,
-    /// hyper still takes content from the last response.
+    /// hyper still takes content from the most recent response.
     pub(super) is_sending: Cell<bool>,
     /// hyper has not written all that it was handed.
     pub(super) is_unflushed: Cell<bool>,
     /// The most recent response is the last one on the connection.
     pub(super) is_last: Cell<bool>,
-    /// The last request has content, which hyper may be reading.
+    /// The most recent request has content, which hyper may be reading.
     pub(super) has_content: Cell<bool>,
-    /// A request was dispatched since hyper's buffer was last known to be empty.
+    /// A request has been dispatched since hyper's buffer was last known to be empty.
     pub(super) has_dispatched: Cell<bool>,
-    /// How many bytes hyper was handed since then.
+    /// How many bytes hyper has been handed since then.
     burst: Cell<usize>,
     /// Those bytes end in an empty line, and do not fill hyper's buffer. After a request, this means that
     /// the buffer is empty, and as large as before.
@@ -389,7 +389,7 @@ impl Progress {
             return false;
         }
         if held.capacity() - held.len() < bytes.len() && !held.is_empty() {
-            // By itself it would grow beyond this.
+            // Left to itself, the vector would grow its capacity beyond the limit.
             let left = MAX_HELD_LEN - held.len();
             held.reserve_exact(left);
         }
@@ -397,9 +397,9 @@ impl Progress {
         true
     }
 
-    /// Notes what hyper was handed, and whether that fills its buffer: then hyper makes room for twice as
-    /// much behind it. Requests that end there do not count as whole, so the exchange is restarted with a
-    /// small buffer before hyper reads on.
+    /// Notes what hyper was handed, and whether that fills its buffer. If it does, hyper reserves twice
+    /// as much space after it. Requests that end exactly at the end of the buffer do not count as whole,
+    /// so the exchange is restarted with a small buffer before hyper reads on.
     fn has_read(&self, bytes: &[u8], fills_buffer: bool) {
         self.burst.set(self.burst.get().saturating_add(bytes.len()));
         self.is_whole

@@ -29,8 +29,8 @@ use super::{Application, BoxError, Engine, Observed};
 #[derive(Clone, Copy, Debug)]
 pub struct StreamLimit(pub Duration);
 
-/// The content of a request. Before a handler asks for it, none of it is read and no `100 Continue` is
-/// sent.
+/// The content of a request. Before a handler asks for it, no more of it is read than arrives with the
+/// head, and no `100 Continue` is sent.
 ///
 /// A handler may wait for content for [`Limits::step_timeout`](super::Limits::step_timeout) in all. If
 /// it would wait longer, it is dropped and the client gets 408.

@@ -5,9 +5,9 @@
 //! order: it closes the longest-idle connection; it cuts the head that has been arriving longest; it
 //! adds `Connection: close` to some of the next responses.
 //!
-//! A lingering connection gives up its seat, unless as many connections without a seat already linger
-//! as there are seats. In that case it keeps its seat; while others wait, the longest-lingering
-//! connection is reset first.
+//! A lingering connection gives up its seat, unless the number of connections that linger without one
+//! has reached the number of seats. In that case it keeps its seat; while others wait, the
+//! longest-lingering connection is reset first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,8 +29,8 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 /// it has unread bytes.
 const CLOSING_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How many waiting connections it takes to close one busy connection after its next response, in each
-/// [`ROOM_INTERVAL`]. At this ratio all waiting connections are served within about a second, and few
+/// In each [`ROOM_INTERVAL`], one busy connection is closed after its next response for every this many
+/// waiting connections, rounded up. At this ratio all waiting connections are served within about a second, and few
 /// busy ones are closed.
 const WAITING_PER_WANTED: usize = 50;
 

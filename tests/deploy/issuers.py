@@ -115,7 +115,7 @@ NEVER = [
     ("Supabase with signing keys", "ES256: the same", unsigned({"alg": "ES256", "typ": "JWT", "kid": "1"}, 64)),
     ("JHipster; jjwt with a secret of 64 bytes", "HS512", unsigned({"alg": "HS512"}, 64)),
     ("Auth.js, NextAuth", "encrypted, with a derived key", AUTH_JS),
-    ("PocketBase", "each user has a key: the record's `tokenKey` before the collection's secret",
+    ("PocketBase", "each user has a key: the record's `tokenKey` followed by the collection's secret",
      token({"type": "auth", "id": "1", "collectionId": "c", "refreshable": True, "exp": NOW + 60},
            secret="the user's token key" + SECRET)),
 ]

@@ -198,7 +198,7 @@ fn figures_are_those_of_the_constants() {
             "src/jwt/key.rs",
             "RECOMMENDED_LEN",
             &count,
-            "the old ones stay if one is under # bytes",
+            "if one is unusable or under # bytes, the old ones stay",
         ),
         (
             "src/app/gate.rs",
@@ -210,7 +210,7 @@ fn figures_are_those_of_the_constants() {
             "src/app/gate.rs",
             "MAX_SCOPES",
             &count,
-            "an empty scope, or more than #.",
+            "An empty scope, or over #, is always this 403.",
         ),
         (
             "src/server/exchange.rs",
