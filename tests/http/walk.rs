@@ -254,6 +254,10 @@ struct Taken {
 /// A client's view of its connection.
 struct Wire {
     stream: TcpStream,
+    /// Its receive buffer is smaller than what the server may write at once. Linux sends a segment of
+    /// loopback, which may have 64 KiB, only if all of it fits in the window, and a smaller one when
+    /// its probe timer ends, after 200 ms at the earliest: the server sees a client that takes nothing.
+    has_small_buffer: bool,
     connected: Instant,
     /// All that is to be sent, and how much of it is.
     out: Vec<u8>,
@@ -326,6 +330,7 @@ impl Wire {
         let now = Instant::now();
         Ok(Self {
             stream,
+            has_small_buffer,
             connected: now,
             out: Vec::new(),
             written: 0,
@@ -844,7 +849,8 @@ impl Wire {
     fn describe(&self) -> String {
         let next = self.requests.get(self.responses.len());
         format!(
-            "read {} each {:?}, away {:?}, {:?} since connect, ended {:?} after last request; {} responses ({:?}) to {} requests, {} of {} bytes sent, {:?}, next {:?}, {} bytes left over",
+            "small buffer: {}, read {} each {:?}, away {:?}, {:?} since connect, ended {:?} after last request; {} responses ({:?}) to {} requests, {} of {} bytes sent, {:?}, next {:?}, {} bytes left over",
+            self.has_small_buffer,
             self.read_len,
             self.read_pause,
             self.looked_away,
@@ -886,12 +892,12 @@ impl Wire {
             // It left by itself, or its last response was marked as such.
             return Ok(());
         };
-        // It may have been reset while it had responses to take.
+        // It may have been reset while it had responses to take: the first one at the earliest.
         let limit = if is_full { LINGER_REST } else { STEP };
-        let waited = self.requests.iter().rev().find_map(|sent| sent.complete);
+        let waited = self.requests.iter().find_map(|sent| sent.complete);
         if self.end == Some("reset")
             && waited.is_some_and(|since| self.ended - since >= limit)
-            && self.looked_away + late >= LINGER_REST / 2
+            && (self.has_small_buffer || self.looked_away + late >= LINGER_REST / 2)
         {
             return Ok(());
         }
