@@ -22,6 +22,7 @@ from support import SECRET, TARGET, Server, ask, check, finish, server_binary, s
 
 HERE = pathlib.Path(__file__).resolve().parent
 NOW = int(time.time())
+# Longer than most issuers give, so that a busy machine cannot outlast it.
 TIMES = {"iat": NOW, "exp": NOW + 3600}
 UUID = "123e4567-e89b-12d3-a456-426614174000"
 LIBRARY = "its library"
@@ -43,9 +44,9 @@ class Issuer(NamedTuple):
 
 
 ISSUERS = [
-    Issuer("LiveKit", {"video": {}, "sub": "alice", "iss": "APIkey", "nbf": NOW, "exp": NOW + 60}, "alice",
+    Issuer("LiveKit", {"video": {}, "sub": "alice", "iss": "APIkey", "nbf": NOW, "exp": NOW + 3600}, "alice",
            "the identity"),
-    Issuer("Twilio", {"jti": "SK1-1", "grants": {"identity": "alice"}, "iss": "SK1", "exp": NOW + 60, "nbf": NOW,
+    Issuer("Twilio", {"jti": "SK1-1", "grants": {"identity": "alice"}, "iss": "SK1", "exp": NOW + 3600, "nbf": NOW,
                       "sub": "AC1"}, "AC1", "the account; the identity is nested", header={"cty": "twilio-fpa;v=1"}),
     Issuer("devise-jwt (Rails)", {"sub": "42", "scp": "user", "aud": None, "jti": UUID, **TIMES}, "42", "the user's id",
            guard={"JWT_SCOPE_CLAIM": "scp"}, question="/auth/user", source="warden-jwt_auth",
@@ -57,9 +58,9 @@ ISSUERS = [
     Issuer("simplejwt (Django)", {"token_type": "access", "jti": UUID, "user_id": "42", **TIMES}, "42", "the user's id",
            {"JWT_USER_CLAIM": "user_id"}, guard={"JWT_SCOPE_CLAIM": "token_type"}, question="/auth/access",
            others={"a refresh token": ({"token_type": "refresh", "user_id": "42", **TIMES}, 403)}),
-    Issuer("fastapi-users", {"sub": "42", "aud": ["fastapi-users:auth"], "exp": NOW + 60}, "42", "the user's id",
+    Issuer("fastapi-users", {"sub": "42", "aud": ["fastapi-users:auth"], "exp": NOW + 3600}, "42", "the user's id",
            {"JWT_AUDIENCE": "fastapi-users:auth"},
-           others={"a password-reset token": ({"sub": "42", "aud": "fastapi-users:reset", "exp": NOW + 60}, 401)}),
+           others={"a password-reset token": ({"sub": "42", "aud": "fastapi-users:reset", "exp": NOW + 3600}, 401)}),
     Issuer("Stream", {"user_id": "alice"}, "alice", "the user's id", {"JWT_USER_CLAIM": "user_id"},
            others={"a server's token": ({"server": True}, 403)}),
     Issuer("Supabase", {"iss": "https://ref.supabase.co/auth/v1", "sub": UUID, "aud": "authenticated", **TIMES,
@@ -83,16 +84,16 @@ ISSUERS = [
            "the user's id", {"JWT_AUDIENCE": "https://yourdomain.com"}, header={"typ": "access"},
            source="@feathersjs/authentication 5"),
     Issuer("Jitsi", {"context": {"user": {"id": "alice"}}, "aud": "jitsi", "iss": "my_client", "sub": "meet.example",
-                     "room": "*", "exp": NOW + 60}, "meet.example", "the domain; the user is nested",
+                     "room": "*", "exp": NOW + 3600}, "meet.example", "the domain; the user is nested",
            {"JWT_AUDIENCE": "jitsi"}, source="lib-jitsi-meet's doc/tokens.md"),
     Issuer("Zoom Meeting SDK", {"appKey": "key", "sdkKey": "key", "mn": "1", "role": 0, **TIMES,
                                 "tokenExp": NOW + 3600}, "key", "the SDK key; no user is named",
            {"JWT_USER_CLAIM": "sdkKey"}, source="Zoom's sample endpoint"),
-    Issuer("PostgREST", {"role": "webuser", "exp": NOW + 60}, "webuser", "the database role", {"JWT_USER_CLAIM": "role"},
+    Issuer("PostgREST", {"role": "webuser", "exp": NOW + 3600}, "webuser", "the database role", {"JWT_USER_CLAIM": "role"},
            secret="text; base64 with `jwt-secret-is-base64`", source="its documentation"),
     Issuer("jjwt (Java)", {"sub": "alice", **TIMES}, "alice", "the subject", header={"typ": None},
            secret="base64 of 32 to 47 bytes: `base64 -d`", key=bytes(range(32)), source="its README"),
-    Issuer("Ghost Admin API", {"aud": "/admin/", "iat": NOW, "exp": NOW + 300}, "/admin/", "the audience; no user is named",
+    Issuer("Ghost Admin API", {"aud": "/admin/", "iat": NOW, "exp": NOW + 3600}, "/admin/", "the audience; no user is named",
            {"JWT_AUDIENCE": "/admin/", "JWT_USER_CLAIM": "aud"}, header={"kid": "id"},
            secret="hex: `xxd -r -p`", key=bytes(range(41, 9, -1)), source="its documentation"),
 ]
@@ -116,7 +117,7 @@ NEVER = [
     ("JHipster; jjwt with a secret of 64 bytes", "HS512", unsigned({"alg": "HS512"}, 64)),
     ("Auth.js, NextAuth", "encrypted, with a derived key", AUTH_JS),
     ("PocketBase", "each user has a key: the record's `tokenKey` followed by the collection's secret",
-     token({"type": "auth", "id": "1", "collectionId": "c", "refreshable": True, "exp": NOW + 60},
+     token({"type": "auth", "id": "1", "collectionId": "c", "refreshable": True, "exp": NOW + 3600},
            secret="the user's token key" + SECRET)),
 ]
 
