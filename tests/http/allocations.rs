@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
 use hyper::body::Bytes;
-use resource_server::app::site;
+use resource_server::app::{Worker, site};
 use resource_server::jwt::{Key, Policy, Verifier};
 use resource_server::server::exchange::{Event, Exchange, Transport};
 use resource_server::server::{Engine, Limits, runtime};
@@ -82,24 +82,30 @@ impl AsyncWrite for End {
     }
 }
 
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
+/// The built-in site on an engine, without a server.
+fn engine() -> Rc<Engine<Worker<()>>> {
+    let key = Key::new(SECRET.as_bytes()).expect("a secret");
+    let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
+    let worker = site()
+        .worker(Cached::new(verifier), false)
+        .expect("no state");
+    Rc::new(Engine::new(worker, Limits::default()))
+}
+
 /// Relative to the cheapest request: what hyper allocates is not this crate's.
 #[test]
 fn built_in_routes_allocate_only_the_payload_the_user_and_the_named_scopes() {
-    let key = Key::new(SECRET.as_bytes()).expect("a secret");
-    let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
     let good = token(r#"{"sub":"alice","scope":"read write"}"#);
     let bad = format!("{}AAAA", &good[..good.len() - 4]);
     let nameless = token(r#"{"scope":"read"}"#);
     runtime().expect("a runtime").block_on(async {
-        let worker = site()
-            .worker(Cached::new(verifier), false)
-            .expect("no state");
-        let engine = Rc::new(Engine::new(worker, Limits::default()));
+        let engine = engine();
         let end = End::default();
         end.0.borrow_mut().sent.reserve(4096);
         end.0.borrow_mut().received.reserve(4096);
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let mut exchange = Exchange::new(end.clone(), peer, engine, Bytes::new(), None);
+        let mut exchange = Exchange::new(end.clone(), PEER, engine, Bytes::new(), None);
         let mut request = |method: &str, path: &str, token: &str| {
             let head = format!(
                 "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -156,16 +162,10 @@ fn built_in_routes_allocate_only_the_payload_the_user_and_the_named_scopes() {
 
 /// The reads, the writes and the responses that each of these makes, one after the other on one connection.
 fn costs(turns: &[Vec<u8>]) -> Vec<(usize, usize, usize)> {
-    let key = Key::new(SECRET.as_bytes()).expect("a secret");
-    let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
     runtime().expect("a runtime").block_on(async {
-        let worker = site()
-            .worker(Cached::new(verifier), false)
-            .expect("no state");
-        let engine = Rc::new(Engine::new(worker, Limits::default()));
+        let engine = engine();
         let end = End::default();
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let mut exchange = Exchange::new(end.clone(), peer, engine, Bytes::new(), None);
+        let mut exchange = Exchange::new(end.clone(), PEER, engine, Bytes::new(), None);
         let turn = |bytes: &Vec<u8>| {
             *end.0.borrow_mut() = Pipe {
                 sent: bytes.clone(),
@@ -208,8 +208,6 @@ fn long_head_is_read_at_once_where_another_has_come_before() {
 #[test]
 fn buffers_stay_within_the_promised_memory_after_a_read_that_fills_them() {
     const PROMISED: u64 = 48 * 1024;
-    let key = Key::new(SECRET.as_bytes()).expect("a secret");
-    let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
     let request = |len: usize| {
         let mut head = b"GET /resource HTTP/1.1\r\nHost: test\r\nField: ".to_vec();
         head.resize(len - 4, b'x');
@@ -218,16 +216,12 @@ fn buffers_stay_within_the_promised_memory_after_a_read_that_fills_them() {
     let burst = request(128).repeat(64);
     let rest = [&request(128)[..], &request(20_000)[..16_384 - 128]].concat();
     runtime().expect("a runtime").block_on(async {
-        let worker = site()
-            .worker(Cached::new(verifier), false)
-            .expect("no state");
-        let engine = Rc::new(Engine::new(worker, Limits::default()));
+        let engine = engine();
         let end = End::default();
         end.0.borrow_mut().sent.reserve(64 * 1024);
         end.0.borrow_mut().received.reserve(64 * 1024);
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let info = measure(|| {
-            let begin = |unread| Exchange::new(end.clone(), peer, Rc::clone(&engine), unread, None);
+            let begin = |unread| Exchange::new(end.clone(), PEER, Rc::clone(&engine), unread, None);
             let mut exchange = begin(Bytes::new());
             let mut cx = Context::from_waker(Waker::noop());
             for (bytes, is_blocked) in [(&burst, false), (&rest, true)] {
