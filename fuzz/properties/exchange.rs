@@ -304,12 +304,12 @@ impl Schedule {
             .await;
             match event {
                 Event::Ended => {
-                    drop(exchange.into_stream());
+                    drop(exchange);
                     return End::Ended;
                 }
                 Event::Overdue => {
                     self.check_overdue(&offsets, wire, log);
-                    drop(exchange.into_stream());
+                    drop(exchange);
                     return End::Overdue;
                 }
                 Event::Http2 => panic!("no HTTP/2 was sent"),

@@ -204,7 +204,7 @@ impl Client {
             })
             .await;
             match event {
-                Event::Ended | Event::Http2 => return drop(exchange.into_stream()),
+                Event::Ended | Event::Http2 => return drop(exchange),
                 Event::Overdue => panic!("no client has waited"),
                 Event::Idle | Event::Restart => {
                     let (pipe, unread) = exchange.into_parts();

@@ -233,11 +233,6 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
         (self.io, parts.read_buf)
     }
 
-    /// Returns the stream of an exchange that has ended.
-    pub fn into_stream(self) -> IO {
-        self.io
-    }
-
     /// Returns how the exchange ends after an error from hyper. A request that hyper cannot parse never
     /// reaches the service, so only this function reports it.
     fn failed(&self, error: &hyper::Error) -> Event {
