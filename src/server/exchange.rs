@@ -28,7 +28,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -223,14 +223,8 @@ impl<S: Application, IO: Transport> Exchange<S, IO> {
 
     /// Takes apart an exchange that is idle or to be restarted. Returns the stream, and the bytes that were
     /// read but not consumed: the beginning of a head.
-    pub fn into_parts(mut self) -> (IO, Bytes) {
-        // When asked to end, hyper ends an idle connection at once: this poll completes.
-        Pin::new(&mut self.hyper).graceful_shutdown();
-        let _ended = self
-            .hyper
-            .poll_without_shutdown(&mut Context::from_waker(Waker::noop()));
-        let parts = self.hyper.into_parts();
-        (self.io, parts.read_buf)
+    pub fn into_parts(self) -> (IO, Bytes) {
+        (self.io, self.hyper.into_parts().read_buf)
     }
 
     /// Returns how the exchange ends after an error from hyper. A request that hyper cannot parse never
