@@ -59,7 +59,7 @@ def again_if_stalled(measure):
 def warm_up(process, request):
     """A load in which every response is checked."""
     arguments = str(request.status), request.text
-    result, _ = wrk(process, request, process.server.warm_up, "check.lua", *arguments)
+    result, _ = wrk(process, request, process.server.warm_up, *arguments)
     if not result["seen"]:
         raise Stalled(f"{request.what}: no response within {process.server.warm_up} s")
     if result["wrong"]:
@@ -72,7 +72,7 @@ def warm_up(process, request):
 def load(process, request, seconds):
     """A measured load, and one more request after it."""
     before = clocks(process)
-    result, wrk_cpu = wrk(process, request, seconds, "load.lua")
+    result, wrk_cpu = wrk(process, request, seconds)
     wall, cpu, server_core, load_core = (b - a for a, b in zip(before, clocks(process)))
 
     requests = result["requests"]
@@ -100,10 +100,10 @@ def clocks(process):
     return time.perf_counter(), process.cpu_seconds(), *cores
 
 
-def wrk(process, request, seconds, script, *arguments):
-    """Returns the script's RESULT and the CPU seconds of wrk, which inherits the load's core."""
+def wrk(process, request, seconds, *arguments):
+    """Returns the RESULT of load.lua and the CPU seconds of wrk, which inherits the load's core."""
     command = ["wrk", "-t1", f"-c{request.connections}", f"-d{seconds}s"]
-    command += ["-s", HERE / "wrk" / script]
+    command += ["-s", HERE / "load.lua"]
     for name, value in request.fields(process.port).items():
         command += ["-H", f"{name}: {value}"]
     command += [f"http://{HOST}:{process.port}{request.path}", "--"]
