@@ -260,6 +260,39 @@ fn busy_connections_make_room_without_losing_a_request() {
     }
 }
 
+/// The other busy connections go on, although all of them get a response at that moment.
+#[test]
+fn one_waiting_connection_closes_few_of_the_busy_ones() {
+    const SEATS: usize = 16;
+    for workers in WORKERS {
+        let server = server(workers, &SEATS.to_string());
+        // In the middle of a head: none of them is idle.
+        let mut busy: Vec<_> = (0..SEATS).map(|_| server.connect()).collect();
+        for client in &mut busy {
+            client.send([GET, &GET[..20]].concat());
+            assert_eq!(client.response().status, 200);
+        }
+        let mut waiting = server.connect();
+        waiting.send(GET);
+        let line = server.errors.recv_timeout(PATIENCE).expect("a line");
+        assert!(line.contains("API_MAX_CONNECTIONS"), "{line}");
+        // The server finds all requests at once.
+        server.signal("STOP");
+        for client in &mut busy {
+            client.send([&GET[20..], &GET[..20]].concat());
+        }
+        server.signal("CONT");
+        let is_last = |client: &mut Client| client.response().field("connection") == Some("close");
+        let last = busy
+            .iter_mut()
+            .map(is_last)
+            .filter(|&is_last| is_last)
+            .count();
+        assert!(last <= SEATS / 4, "{last} of {SEATS} were closed");
+        assert_eq!(waiting.response().status, 200);
+    }
+}
+
 #[test]
 fn connection_with_unread_bytes_is_not_dropped_for_a_new_one() {
     const CAP: usize = 4;
