@@ -140,6 +140,26 @@ fn half_a_head_is_not_given_more_time_by_the_idle_timeout() {
 }
 
 #[test]
+fn half_a_head_is_not_given_less_time_by_the_idle_timeout() {
+    fn is_served(mut client: Client) {
+        client.send(&GET[..20]);
+        assert!(!client.is_closed_within(SECOND * 16 / 10));
+        client.send(&GET[20..]);
+        assert_eq!(client.response().status, 200);
+    }
+    let servers = servers(&[("API_HEADER_TIMEOUT", "9"), ("API_IDLE_TIMEOUT", "1")]);
+    let cases: &[Case] = &[
+        |address| is_served(Client::to(address)),
+        |address| {
+            let mut kept = Client::to(address);
+            kept.get();
+            is_served(kept);
+        },
+    ];
+    all_at_once(&servers, cases);
+}
+
+#[test]
 fn many_slow_heads_do_not_slow_a_good_client() {
     let server = Server::with(&[("API_WORKERS", "1"), ("API_HEADER_TIMEOUT", "5")]);
     let mut slow: Vec<_> = (0..300).map(|_| server.connect()).collect();
