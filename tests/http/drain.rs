@@ -44,7 +44,10 @@ fn signal_with_nothing_in_flight_ends_the_process_within_a_second() {
                 }
                 server.signal(signal);
                 let took = ended(&mut server);
-                assert!(took < SECOND + LATE, "{signal}: {took:?}");
+                assert!(
+                    took < SECOND,
+                    "{signal}, {connections} connections: {took:?}"
+                );
                 for mut client in silent.into_iter().chain(kept) {
                     assert!(client.rest().is_empty());
                 }
