@@ -7,17 +7,19 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use allocation_counter::measure;
 use hyper::body::Bytes;
 use resource_server::app::{Worker, site};
 use resource_server::jwt::{Key, Policy, Verifier};
 use resource_server::server::exchange::{Event, Exchange, Transport};
-use resource_server::server::{Engine, Limits, runtime};
+use resource_server::server::{Engine, Limits, Server, listen, runtime};
 use resource_server::shared::{Cached, Shared};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
-use crate::harness::{SECRET, token};
+use crate::harness::{Client, SECRET, token};
 
 /// Both ends of a connection in memory.
 #[derive(Default)]
@@ -84,14 +86,16 @@ impl AsyncWrite for End {
 
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// The built-in site on an engine, without a server.
-fn engine() -> Rc<Engine<Worker<()>>> {
+/// The built-in site.
+fn worker() -> io::Result<Worker<()>> {
     let key = Key::new(SECRET.as_bytes()).expect("a secret");
     let verifier = Arc::new(Shared::new(Verifier::new(key, Policy::default())));
-    let worker = site()
-        .worker(Cached::new(verifier), false)
-        .expect("no state");
-    Rc::new(Engine::new(worker, Limits::default()))
+    site().worker(Cached::new(verifier), false)
+}
+
+/// The built-in site on an engine, without a server.
+fn engine() -> Rc<Engine<Worker<()>>> {
+    Rc::new(Engine::new(worker().expect("no state"), Limits::default()))
 }
 
 /// Relative to the cheapest request: what hyper allocates is not this crate's.
@@ -239,4 +243,41 @@ fn buffers_stay_within_the_promised_memory_after_a_read_that_fills_them() {
         });
         assert!(info.bytes_max < PROMISED, "{} bytes", info.bytes_max);
     });
+}
+
+/// The bytes that a server allocates if a client sends so many requests on one connection, after more
+/// connections than a worker keeps buffers for have come and gone.
+fn bytes_allocated(requests: u64) -> u64 {
+    let runtime = runtime().expect("a runtime");
+    let limits = Limits::default();
+    let (server, listener) = runtime.block_on(async {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = listen(address, &limits).expect("a port");
+        (Server::start(limits, worker, None, None).await, listener)
+    });
+    let address = listener.local_addr().expect("an address");
+    let (shutdown, ends) = oneshot::channel::<()>();
+    let client = thread::spawn(move || {
+        for _ in 0..100 {
+            Client::to(address).get();
+        }
+        let mut kept = Client::to(address);
+        for _ in 0..requests {
+            kept.get();
+        }
+        drop(shutdown);
+    });
+    let server = server.expect("a worker");
+    let serve = server.serve(listener, async { drop(ends.await) });
+    let info = measure(|| runtime.block_on(serve));
+    client.join().expect("no panic");
+    info.bytes_total
+}
+
+#[test]
+fn active_connection_keeps_its_buffers() {
+    const MORE: u64 = 100;
+    let bytes = bytes_allocated(10 + MORE).saturating_sub(bytes_allocated(10));
+    // hyper's read buffer alone has twice as many.
+    assert!(bytes / MORE < 4096, "{} bytes per request", bytes / MORE);
 }
