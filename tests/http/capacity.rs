@@ -327,12 +327,17 @@ fn connection_with_unread_bytes_is_not_dropped_for_a_new_one() {
 
 #[test]
 fn half_a_head_after_a_response_is_not_dropped_for_a_new_connection() {
-    for workers in WORKERS {
+    for (workers, is_pipelined) in [("1", true), ("1", false), ("2", true), ("2", false)] {
         let server = server(workers, "2");
         let mut halves: Vec<_> = (0..2).map(|_| server.connect()).collect();
         for client in &mut halves {
-            client.send([GET, &GET[..30]].concat());
-            assert_eq!(client.response().status, 200);
+            if is_pipelined {
+                client.send([GET, &GET[..30]].concat());
+                assert_eq!(client.response().status, 200);
+            } else {
+                client.get();
+                client.send(&GET[..30]);
+            }
         }
         let mut waiting = server.connect();
         waiting.send(GET);
