@@ -136,9 +136,11 @@ fn half_a_head_delays_the_exit_until_the_drain_timeout() {
     at_once(WORKERS, |workers| {
         let mut server = Server::with(&[("API_WORKERS", workers), ("API_DRAIN_TIMEOUT", "1")]);
         let _slow = slow(&server);
+        let since = Instant::now();
         server.signal("TERM");
         let took = ended(&mut server);
-        assert!(took > SECOND * 8 / 10, "{took:?}");
+        let elapsed = since.elapsed();
+        assert!(elapsed >= SECOND, "{elapsed:?}");
         assert!(took < SECOND + LATE, "{took:?}");
     });
 }
