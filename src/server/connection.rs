@@ -101,29 +101,31 @@ impl<S: Application> Connection<S> {
 
     /// Serves until either side ends the connection. A new or parked connection holds its socket and
     /// this future, but no buffer.
-    pub(crate) async fn serve(mut self: Box<Self>, place: Place) {
-        let first = self
-            .wait_readable(State::New, Instant::now(), |cx| self.poll_first(cx))
-            .await;
-        let Some(first) = first else {
+    pub(crate) async fn serve(&mut self, place: Place) {
+        let Some((seat, exchange)) = self.admit(place).await else {
             return;
         };
+        if self.seated(exchange).await {
+            self.close_writing();
+            self.linger(seat).await;
+        }
+    }
+
+    /// Waits for the first byte, and exchanges the place for a seat. Returns `None` if the connection is
+    /// to close.
+    async fn admit(&self, place: Place) -> Option<(Seat, Box<Exchange<S, Socket>>)> {
+        let first = self
+            .wait_readable(State::New, |cx| self.poll_first(cx))
+            .await?;
         // The time limit for the first head starts at its first byte, and includes the wait for a seat.
         // Otherwise half heads could hold a seat for the whole time limit, one after another.
         let deadline = after(Instant::now(), self.worker.limits().step_timeout);
         let (seat, unread) = match first {
             Some(seat_and_bytes) => seat_and_bytes,
-            None => match self.seat().await {
-                Some(seat) => (seat, Bytes::new()),
-                None => return,
-            },
+            None => (self.seat().await?, Bytes::new()),
         };
         drop(place);
-        let exchange = self.exchange(unread, Some(deadline));
-        if self.seated(exchange).await {
-            self.close_writing();
-            Box::pin(self.linger(seat)).await;
-        }
+        Some((seat, self.exchange(unread, Some(deadline))))
     }
 
     /// Waits for the first bytes. If a seat is free, takes it and reads them: a read costs no more than
@@ -155,9 +157,7 @@ impl<S: Application> Connection<S> {
                 End::Closed => return false,
             }
             let readable = self
-                .wait_readable(State::Parked, self.slot.idle_since(), |cx| {
-                    self.stream.poll_read_ready(cx)
-                })
+                .wait_readable(State::Parked, |cx| self.stream.poll_read_ready(cx))
                 .await;
             if readable.is_none() {
                 return true;
@@ -172,7 +172,6 @@ impl<S: Application> Connection<S> {
     async fn wait_readable<T>(
         &self,
         state: State,
-        since: Instant,
         mut poll_readable: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Option<T> {
         let idle = &self.worker.idle;
@@ -182,7 +181,7 @@ impl<S: Application> Connection<S> {
                 return Poll::Ready(Some(readable));
             }
             if !has_entered {
-                idle.enter(&self.slot, state, since, cx.waker());
+                idle.enter(&self.slot, state, self.slot.idle_since(), cx.waker());
                 has_entered = true;
             }
             if self.slot.must_close() {
@@ -301,14 +300,27 @@ impl<S: Application> Connection<S> {
     /// If the client is late, or another connection needs the seat or the descriptor, the connection is
     /// reset: what the client has not taken does not stay in the kernel.
     async fn linger(&self, seat: Seat) {
-        let mut lingering = pin!(self.worker.room.linger(seat));
+        if let Some(right) = self.worker.room.free_right() {
+            drop(seat);
+            self.read_off().await;
+            drop(right);
+        } else {
+            Box::pin(self.linger_seated(seat)).await;
+        }
+    }
+
+    /// Lingers with its seat until there is a right to linger without one.
+    async fn linger_seated(&self, seat: Seat) {
+        let mut seat = Some(seat);
         let mut right = None;
+        let mut waiting = pin!(self.worker.room.right());
         let mut reading = pin!(self.read_off());
         poll_fn(|cx| {
-            if right.is_none()
-                && let Poll::Ready(got) = lingering.as_mut().poll(cx)
+            if seat.is_some()
+                && let Poll::Ready(got) = waiting.as_mut().poll(cx)
             {
-                right = Some(got);
+                right = got;
+                seat = None;
             }
             reading.as_mut().poll(cx)
         })
@@ -349,7 +361,8 @@ impl<S: Application> Connection<S> {
         })
         .await;
         while has_closed && !has_taken && !self.slot.must_close() {
-            let mut pause = pin!(sleep(TAKEN_INTERVAL));
+            // Boxed, because few connections come here, and the future of each has room for it.
+            let mut pause = Box::pin(sleep(TAKEN_INTERVAL));
             poll_fn(|cx| {
                 if self.slot.must_close() {
                     Poll::Ready(())

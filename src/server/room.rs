@@ -47,13 +47,18 @@ pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+/// The right to linger without a seat.
+pub(crate) struct Right {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// The seats and places of a server, and what closes connections to make room.
 pub(crate) struct Room {
     seats: Arc<Semaphore>,
     places: Arc<Semaphore>,
     max: usize,
     waiting: AtomicUsize,
-    lingering: Arc<Semaphore>,
+    rights: Arc<Semaphore>,
     /// Lingering connections that have kept their seats.
     seated_lingering: AtomicUsize,
     /// Notified when `waiting` or `seated_lingering` changes.
@@ -69,7 +74,7 @@ impl Room {
             places: Arc::new(Semaphore::new(max)),
             max,
             waiting: AtomicUsize::new(0),
-            lingering: Arc::new(Semaphore::new(max)),
+            rights: Arc::new(Semaphore::new(max)),
             seated_lingering: AtomicUsize::new(0),
             changed: Notify::new(),
             closing,
@@ -111,19 +116,19 @@ impl Room {
         }
     }
 
-    /// Exchanges a seat for the right to linger. There are as many of these rights as seats. If none is
-    /// free, the connection keeps its seat until another one stops lingering. Evicting that one at once
-    /// would lose responses that its client has not taken yet.
-    pub(crate) async fn linger(&self, seat: Seat) -> Option<Lingering> {
-        let rights = Arc::clone(&self.lingering);
-        let right = if let Ok(right) = Arc::clone(&rights).try_acquire_owned() {
-            right
-        } else {
-            let _counted = self.count(&self.seated_lingering);
-            rights.acquire_owned().await.ok()?
-        };
-        drop(seat);
-        Some(Lingering { _right: right })
+    /// Returns a right to linger without a seat, if one is free. There are as many as seats.
+    pub(crate) fn free_right(&self) -> Option<Right> {
+        let permit = Arc::clone(&self.rights).try_acquire_owned().ok()?;
+        Some(Right { _permit: permit })
+    }
+
+    /// Waits for a right to linger without a seat. The connection keeps its seat until another one
+    /// stops lingering. Evicting that one at once would lose responses that its client has not taken
+    /// yet.
+    pub(crate) async fn right(&self) -> Option<Right> {
+        let _counted = self.count(&self.seated_lingering);
+        let permit = Arc::clone(&self.rights).acquire_owned().await.ok()?;
+        Some(Right { _permit: permit })
     }
 
     /// Adds one to a count for as long as the result lives.
@@ -184,7 +189,7 @@ impl Room {
 
     /// Returns whether no connection is new, waiting, served or lingering.
     pub(crate) fn is_empty(&self) -> bool {
-        self.is_unused() && self.lingering.available_permits() == self.max
+        self.is_unused() && self.rights.available_permits() == self.max
     }
 
     /// Returns whether no connection is new, waiting or served. Lingering ones do not count.
@@ -193,11 +198,6 @@ impl Room {
         self.seats.available_permits() + lingering >= self.max
             && self.places.available_permits() == self.max
     }
-}
-
-/// The right to linger without a seat.
-pub(crate) struct Lingering {
-    _right: OwnedSemaphorePermit,
 }
 
 /// One connection in a count of the [`Room`].

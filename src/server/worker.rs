@@ -63,8 +63,8 @@ impl<S: Application> Worker<S> {
 
     fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, place: Place, load: Load) {
         self.arrived.notify_one();
-        let connection = Connection::new(stream, peer, self, load);
-        spawn_local(Box::new(connection).serve(place));
+        let mut connection = Connection::new(stream, peer, self, load);
+        spawn_local(async move { connection.serve(place).await });
     }
 
     /// Sweeps while there are connections, and does not wake up while there are none. A time limit of
