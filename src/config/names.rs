@@ -1,6 +1,7 @@
 //! Variables that the program does not read, but was probably meant to read.
 
 use std::ffi::OsString;
+use std::str::Chars;
 
 /// The most characters by which a misspelled name may differ from the right one.
 const MAX_DISTANCE: usize = 2;
@@ -42,29 +43,26 @@ fn warning(name: &str, known: &[&str]) -> Option<String> {
 /// The fewest characters to insert, remove or replace (Levenshtein distance); `None` if over
 /// [`MAX_DISTANCE`].
 fn distance(left: &str, right: &str) -> Option<usize> {
-    // The OS allows names of megabytes, and a character has up to four bytes.
-    if left.len() > right.len() * 4 + MAX_DISTANCE {
-        return None;
-    }
-    let right: Vec<char> = right.chars().collect();
-    // The distance from what has been read of `left` to each prefix of `right`.
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (read, character) in left.chars().enumerate() {
-        let mut diagonal = read;
-        let mut before = read + 1;
-        let mut next = vec![before];
-        for (&other, &above) in right.iter().zip(row.iter().skip(1)) {
-            before = (above + 1)
-                .min(before + 1)
-                .min(diagonal + usize::from(character != other));
-            next.push(before);
-            diagonal = above;
+    (0..=MAX_DISTANCE).find(|&edits| is_within(edits, left.chars(), right.chars()))
+}
+
+/// Returns whether `edits` characters are enough. It allocates nothing, and gives up at the first difference
+/// beyond them: the environment may have hundreds of names, and each is compared with every known one before
+/// the program listens.
+fn is_within(edits: usize, mut left: Chars<'_>, mut right: Chars<'_>) -> bool {
+    loop {
+        let (left_before, right_before) = (left.clone(), right.clone());
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (one, other) if one == other => {}
+            _ => {
+                return edits > 0
+                    && (is_within(edits - 1, left.clone(), right.clone())
+                        || is_within(edits - 1, left_before, right)
+                        || is_within(edits - 1, left, right_before));
+            }
         }
-        row = next;
     }
-    row.last()
-        .copied()
-        .filter(|&distance| distance <= MAX_DISTANCE)
 }
 
 #[cfg(test)]
