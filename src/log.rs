@@ -8,7 +8,6 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::panic::{self, PanicHookInfo};
 use std::process;
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -300,20 +299,20 @@ fn count_lines(text: &[u8]) -> u64 {
 pub fn abort_on_panic() {
     panic::set_hook(Box::new(|panic| {
         let line = panic_line(panic);
-        // A blocked output must not keep the process alive.
-        let (report, written) = channel();
-        let write = move || {
+        let write_and_abort = move || {
             // There is nothing left to do about an error.
             let _ = write_whole(&mut *output(io::stderr()), line.as_bytes());
-            // The receiver is gone if that took too long.
-            let _ = report.send(());
+            process::abort();
         };
-        if thread::Builder::new().spawn(write.clone()).is_ok() {
-            let _ = written.recv_timeout(PANIC_TIMEOUT);
-        } else {
-            write();
+        // A blocked output must not keep the process alive.
+        if thread::Builder::new()
+            .spawn(write_and_abort.clone())
+            .is_ok()
+        {
+            thread::sleep(PANIC_TIMEOUT);
+            process::abort();
         }
-        process::abort();
+        write_and_abort();
     }));
 }
 
