@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::value::RawValue;
+
 use super::{Failure, complain, print};
 use crate::app::gate::user;
 use crate::config::{TokenConfig, address, integer};
@@ -50,8 +52,8 @@ pub(super) fn token(options: &[&str]) -> Result<(), Failure> {
         all.set(&tokens.policy.user_claim, json(user));
     }
     for (name, value) in claims {
-        let is_json = serde_json::from_str::<serde_json::Value>(value).is_ok();
-        // Not reformatted, so that a number keeps its digits.
+        // Checked but not parsed: a number keeps its digits, also one that no `f64` holds.
+        let is_json = serde_json::from_str::<&RawValue>(value).is_ok();
         all.set(name, if is_json { value.into() } else { json(value) });
     }
     let token = all.sign(&tokens);
