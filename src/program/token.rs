@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::value::RawValue;
+use serde_core::de::IgnoredAny;
 
 use super::{Failure, complain, print};
 use crate::app::gate::user;
@@ -52,8 +52,9 @@ pub(super) fn token(options: &[&str]) -> Result<(), Failure> {
         all.set(&tokens.policy.user_claim, json(user));
     }
     for (name, value) in claims {
-        // Checked but not parsed: a number keeps its digits, also one that no `f64` holds.
-        let is_json = serde_json::from_str::<&RawValue>(value).is_ok();
+        // Checked but not parsed: a number keeps its digits, also one that no `f64` holds. The grammar of JSON
+        // allows half a surrogate pair and any depth, so they count as JSON too.
+        let is_json = serde_json::from_str::<IgnoredAny>(value).is_ok();
         all.set(name, if is_json { value.into() } else { json(value) });
     }
     let token = all.sign(&tokens);

@@ -12,7 +12,7 @@ use resource_server::jwt::{Key, UnverifiedToken, VerifiedClaims};
 const IMPORTS: &str = "
     main:
     lib:
-    program: app config jwt log serde_json server shared tokio
+    program: app config jwt log serde_core serde_json server shared tokio
     config: jwt server
     server: http_body_util hyper hyper_util log tokio
     app: auth http_body_util hyper jwt serde_core serde_json server shared
