@@ -352,3 +352,20 @@ impl Idle {
 fn earlier(next: Option<Instant>, end: Instant) -> Instant {
     next.map_or(end, |next| next.min(end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its bytes may arrive in the same turn of the event loop. No client can cause this order at will.
+    #[test]
+    fn connection_that_begins_a_head_when_it_is_asked_to_close_stays() {
+        let idle = Idle::default();
+        let slot = idle.slot();
+        assert!(idle.keep_warm(&slot, Waker::noop()));
+        idle.close(&slot);
+        assert!(slot.must_close());
+        idle.enter(&slot, State::Head, Instant::now(), Waker::noop());
+        assert!(!slot.must_close());
+    }
+}
