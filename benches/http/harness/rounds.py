@@ -7,7 +7,7 @@ from . import Rejected
 from .loads import again_if_stalled, load, memory_with_connections, warm_up
 from .process import CPUS, Process, start_up
 from .report import summarize
-from .requests import EDGES, asked_of, check_all, scenarios
+from .requests import EDGES, PUBLIC, asked_of, check_all, scenarios
 from .servers import size_on_disk
 
 # The multiples of bare hyper are also divided by this server's in the same round.
@@ -97,14 +97,17 @@ class Run:
 
 
 def two_workers(server):
-    """What one worker and two cost with a new connection for each request. Both have two cores; wrk shares
-    one of them where the machine has no third."""
+    """What one worker and two cost, on kept connections and with a new one for each request. Both have two
+    cores; wrk shares one of them where the machine has no third."""
     figures = {}
     for workers in (1, 2):
         with Process(server, frozenset(CPUS[:2]), API_WORKERS=str(workers)) as process:
-            run = load(process, EDGES["close"], 1)
-        figures |= {f"workers_{workers}_{key}": run[key] for key in ("cpu_us", "p99_us")}
-    return {**figures, "two_of_one": figures["workers_2_cpu_us"] / figures["workers_1_cpu_us"]}
+            for name, request in {"kept": PUBLIC, "close": EDGES["close"]}.items():
+                run = load(process, request, 1)
+                figures |= {f"{name}_{workers}_{key}": run[key] for key in ("cpu_us", "p99_us")}
+    for name in ("kept", "close"):
+        figures[f"{name}_two_of_one"] = figures[f"{name}_2_cpu_us"] / figures[f"{name}_1_cpu_us"]
+    return figures
 
 
 def ratios(figures, neighbour):
