@@ -19,6 +19,7 @@ use hyper::header::{
 };
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use tokio::task::coop::poll_proceed;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::closing::Closing;
@@ -196,7 +197,7 @@ enum Party {
     Handler,
 }
 
-/// A request in flight. hyper moves it, so what few requests need is boxed.
+/// A request in flight. hyper moves it, so it is small: what only some requests need is boxed.
 pub(super) struct InFlight<S: Application> {
     stage: Stage<S>,
     /// The handler had dropped the content before hyper's last read.
@@ -512,6 +513,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Outgoing<B> 
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // hyper takes part after part while they are ready. A stream that always is would keep its worker.
+        ready!(poll_proceed(cx)).made_progress();
         match &mut self.kind {
             Kind::Own(body) => Pin::new(body)
                 .poll_frame(cx)

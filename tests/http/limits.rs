@@ -93,6 +93,26 @@ fn lingering_uploads_do_not_block_other_clients() {
     });
 }
 
+/// A client that sends requests without a pause and takes every response: its connection is always ready.
+#[test]
+fn connection_that_is_always_ready_leaves_turns_to_others_and_to_the_exit() {
+    let mut server = Server::with(&[("API_WORKERS", "1")]);
+    let fill = "x".repeat(2000);
+    let request = format!("GET /resource HTTP/1.1\r\nHost: test\r\nX-Fill: {fill}\r\n\r\n");
+    let requests = request.repeat(32);
+    let client = server.connect();
+    let (mut sender, mut receiver) = (&client.stream, &client.stream);
+    thread::scope(|scope| {
+        scope.spawn(move || while sender.write_all(requests.as_bytes()).is_ok() {});
+        scope.spawn(move || while receiver.read(&mut [0; 1 << 16]).is_ok_and(|len| len > 0) {});
+        for _ in 0..20 {
+            assert_eq!(server.get("/resource", &[]).status, 200);
+        }
+        let took = server.end();
+        assert!(took < SECOND, "ended after {took:?}");
+    });
+}
+
 #[test]
 fn lingering_upload_does_not_delay_the_exit() {
     for workers in WORKERS {

@@ -253,6 +253,8 @@ fn cors(_: Request<State>) -> Response {
 struct Events {
     left: usize,
     ends: bool,
+    /// How long one takes. The worker is busy meanwhile.
+    takes: Duration,
 }
 
 impl Body for Events {
@@ -265,6 +267,7 @@ impl Body for Events {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.left > 0 {
             self.left -= 1;
+            thread::sleep(self.takes);
             Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"data: x\n\n")))))
         } else if self.ends {
             Poll::Ready(None)
@@ -275,11 +278,12 @@ impl Body for Events {
 }
 
 fn events(how: &str) -> Response {
-    let (left, ends) = match how {
-        "three" => (3, true),
-        _ => (2, false),
+    let (left, ends, takes) = match how {
+        "three" => (3, true, Duration::ZERO),
+        "ready" => (usize::MAX, false, Duration::from_millis(1)),
+        _ => (2, false, Duration::ZERO),
     };
-    let response = Response::stream("text/event-stream", Events { left, ends });
+    let response = Response::stream("text/event-stream", Events { left, ends, takes });
     match how {
         "long" => response.with_limit(PATIENCE * 10),
         _ => response,
@@ -990,6 +994,22 @@ fn stream_is_ended_by_its_limit() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+/// It never waits for its next part, nor for the client.
+#[test]
+fn stream_that_is_always_ready_leaves_turns_to_its_limit_and_to_others() {
+    let own = Own::limited(PATIENCE, SHORT);
+    let mut stream = own.connect();
+    stream.request("GET", "/events/ready", &[]);
+    let since = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| stream.rest());
+        let mut other = own.connect();
+        other.request("GET", "/healthz", &[]);
+        assert_eq!(other.response().status, 200);
+    });
+    assert_took(since, SHORT);
 }
 
 #[test]
