@@ -198,7 +198,7 @@ fn figures_are_those_of_the_constants() {
             "src/jwt/key.rs",
             "RECOMMENDED_LEN",
             &count,
-            "if one is unusable or under # bytes, the old ones stay",
+            "the old ones if a new one is unusable or under # bytes",
         ),
         (
             "src/app/gate.rs",
